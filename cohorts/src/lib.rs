@@ -1,0 +1,1 @@
+//! Cohort folders and their tables as one index of scans.

@@ -1,0 +1,7 @@
+//! Numeric kernels on plain slices: the only crate of the project that may contain `unsafe` code.
+//!
+//! Slices come from the engine's tensors and go back to them; nothing here knows of devices, gradients or files.
+//! Kernels use the rayon pool that they are called in, so a logical CPU device bounds them, and their results do not
+//! depend on how many threads that pool has.
+
+pub mod max_pool3d;

@@ -1,0 +1,45 @@
+//! Fully connected layer with dense or eigen weights.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+
+use super::weight::{InitialMatrix, Weight, WeightForm};
+
+/// y = W·x + b.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[outputs, inputs]`.
+    pub weight: Weight,
+    /// `[outputs]`.
+    bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// Draws W with variance 2/inputs (our deviation from the method's 2/outputs, which would start a head of one
+    /// output at a standard deviation of √2); the bias starts at 0.
+    pub fn new(
+        inputs: usize,
+        outputs: usize,
+        form: WeightForm,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
+        let sd = (2.0 / inputs as f64).sqrt();
+        Self {
+            weight: InitialMatrix::gaussian(outputs, inputs, sd, rng).into_weight(form, device),
+            bias: Param::from_tensor(Tensor::zeros([outputs], device)),
+        }
+    }
+
+    /// # Shapes
+    /// `[batch, inputs]` → `[batch, outputs]`.
+    pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+        input.matmul(self.weight.compose().transpose()) + self.bias.val().unsqueeze_dim::<2>(0)
+    }
+
+    /// The same function with dense weights.
+    pub fn fold(&self) -> Self {
+        Self { weight: self.weight.fold(), ..self.clone() }
+    }
+}

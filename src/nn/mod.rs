@@ -1,0 +1,13 @@
+//! Layers: weights in dense or eigen form, convolutions, normalization, dropout, pooling and heads.
+//!
+//! Layers know tensors and keyed randomness; they know no optimizer, no device placement and no files. Features are
+//! `[batch, channel, x, y, z]` on RAS+ axes.
+
+pub mod batch_norm;
+pub mod conv3d;
+pub mod dropout;
+pub mod head;
+pub mod linear;
+pub mod pass;
+pub mod pool3d;
+pub mod weight;

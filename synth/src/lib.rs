@@ -1,0 +1,1 @@
+//! Synthetic T1 heads that age, laid out as the cohorts ship.

@@ -1,0 +1,1 @@
+//! The desktop viewer: slices, masks and predictions of scans.
