@@ -32,7 +32,10 @@ pub fn forward(input: &[f32], dims: Dims) -> Pooled {
     let volume_out: usize = out[2..].iter().product();
     let n_volumes = dims[0] * dims[1];
     if volume_out == 0 || input.len() < n_volumes * volume_in {
-        return Pooled { values: Vec::new(), positions: Vec::new() };
+        return Pooled {
+            values: Vec::new(),
+            positions: Vec::new(),
+        };
     }
     let mut values = vec![0.0; n_volumes * volume_out];
     let mut positions = vec![0; n_volumes * volume_out];
@@ -54,7 +57,15 @@ fn pool_volume(volume: &[f32], dims: Dims, values: &mut [f32], positions: &mut [
             for z in 0..oz {
                 let mut best = corner + 2 * z;
                 let mut largest = volume[best];
-                for cell in [1, nz, nz + 1, ny * nz, ny * nz + 1, ny * nz + nz, ny * nz + nz + 1] {
+                for cell in [
+                    1,
+                    nz,
+                    nz + 1,
+                    ny * nz,
+                    ny * nz + 1,
+                    ny * nz + nz,
+                    ny * nz + nz + 1,
+                ] {
                     let candidate = volume[corner + 2 * z + cell];
                     if candidate > largest || (candidate.is_nan() && !largest.is_nan()) {
                         largest = candidate;
@@ -82,7 +93,11 @@ pub fn backward(gradient: &[f32], positions: &[u32], dims: Dims) -> Vec<f32> {
     }
     result
         .par_chunks_mut(volume_in)
-        .zip(gradient.par_chunks(volume_out).zip(positions.par_chunks(volume_out)))
+        .zip(
+            gradient
+                .par_chunks(volume_out)
+                .zip(positions.par_chunks(volume_out)),
+        )
         .for_each(|(volume, (gradient, positions))| {
             for (g, position) in gradient.iter().zip(positions) {
                 // Cells don't overlap, so each voxel receives at most one gradient.

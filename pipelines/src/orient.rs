@@ -32,17 +32,31 @@ struct AxisSource {
 impl Reorientation {
     /// The turn to RAS+ of a grid with this shape and place.
     pub fn to_ras_plus(stored_shape: VoxelShape, world_from_stored: Affine) -> Self {
-        let mut sources = [AxisSource { axis: 0, flipped: false }; 3];
+        let mut sources = [AxisSource {
+            axis: 0,
+            flipped: false,
+        }; 3];
         for (axis, (world, forward)) in world_from_stored.closest_axes().into_iter().enumerate() {
-            sources[world] = AxisSource { axis, flipped: !forward };
+            sources[world] = AxisSource {
+                axis,
+                flipped: !forward,
+            };
         }
         let world_from_ras = world_from_stored * old_from_new(sources, stored_shape);
-        Self { sources, stored_shape, world_from_stored, world_from_ras }
+        Self {
+            sources,
+            stored_shape,
+            world_from_stored,
+            world_from_ras,
+        }
     }
 
     /// Whether the stored grid is RAS+ already.
     pub fn is_identity(&self) -> bool {
-        self.sources.iter().enumerate().all(|(i, s)| s.axis == i && !s.flipped)
+        self.sources
+            .iter()
+            .enumerate()
+            .all(|(i, s)| s.axis == i && !s.flipped)
     }
 
     /// Shape of the stored grid.
@@ -70,9 +84,15 @@ impl Reorientation {
     /// A grid of the scan's own shape and place gets exactly the stored affine again; any other grid has its axes
     /// turned all the same.
     pub fn undo<T: Copy>(&self, ras: &Grid<T>) -> Grid<T> {
-        let mut sources = [AxisSource { axis: 0, flipped: false }; 3];
+        let mut sources = [AxisSource {
+            axis: 0,
+            flipped: false,
+        }; 3];
         for (ras_axis, source) in self.sources.iter().enumerate() {
-            sources[source.axis] = AxisSource { axis: ras_axis, flipped: source.flipped };
+            sources[source.axis] = AxisSource {
+                axis: ras_axis,
+                flipped: source.flipped,
+            };
         }
         let is_own_grid =
             ras.shape() == self.ras_shape() && ras.world_from_voxel() == self.world_from_ras;
@@ -83,7 +103,11 @@ impl Reorientation {
 /// Turns a grid to RAS+ and says how.
 pub fn to_ras_plus<T: Copy>(grid: &Grid<T>) -> (Grid<T>, Reorientation) {
     let reorientation = Reorientation::to_ras_plus(grid.shape(), grid.world_from_voxel());
-    let ras = reindex(grid, reorientation.sources, Some(reorientation.world_from_ras));
+    let ras = reindex(
+        grid,
+        reorientation.sources,
+        Some(reorientation.world_from_ras),
+    );
     (ras, reorientation)
 }
 
@@ -93,7 +117,11 @@ pub fn into_ras_plus<T: Copy>(grid: Grid<T>) -> (Grid<T>, Reorientation) {
     if reorientation.is_identity() {
         return (grid, reorientation);
     }
-    let ras = reindex(&grid, reorientation.sources, Some(reorientation.world_from_ras));
+    let ras = reindex(
+        &grid,
+        reorientation.sources,
+        Some(reorientation.world_from_ras),
+    );
     (ras, reorientation)
 }
 
@@ -103,7 +131,11 @@ fn old_from_new(sources: [AxisSource; 3], shape: VoxelShape) -> Affine {
     let mut translation = Vector3::zeros();
     for (new_axis, AxisSource { axis, flipped }) in sources.into_iter().enumerate() {
         linear[(axis, new_axis)] = if flipped { -1.0 } else { 1.0 };
-        translation[axis] = if flipped { shape.0[axis] as f64 - 1.0 } else { 0.0 };
+        translation[axis] = if flipped {
+            shape.0[axis] as f64 - 1.0
+        } else {
+            0.0
+        };
     }
     Affine::from_parts(&linear, &translation)
 }
@@ -114,7 +146,11 @@ fn new_from_old(sources: [AxisSource; 3], shape: VoxelShape) -> Affine {
     let mut translation = Vector3::zeros();
     for (new_axis, AxisSource { axis, flipped }) in sources.into_iter().enumerate() {
         linear[(new_axis, axis)] = if flipped { -1.0 } else { 1.0 };
-        translation[new_axis] = if flipped { shape.0[axis] as f64 - 1.0 } else { 0.0 };
+        translation[new_axis] = if flipped {
+            shape.0[axis] as f64 - 1.0
+        } else {
+            0.0
+        };
     }
     Affine::from_parts(&linear, &translation)
 }
@@ -126,8 +162,8 @@ fn reindex<T: Copy>(
     world_from_new: Option<Affine>,
 ) -> Grid<T> {
     let shape = VoxelShape(sources.map(|source| old.shape().0[source.axis]));
-    let world_from_new =
-        world_from_new.unwrap_or_else(|| old.world_from_voxel() * old_from_new(sources, old.shape()));
+    let world_from_new = world_from_new
+        .unwrap_or_else(|| old.world_from_voxel() * old_from_new(sources, old.shape()));
     let new_from_world = new_from_old(sources, old.shape()) * old.voxel_from_world();
     let values = permute(old.values(), old.shape(), sources);
     Grid::from_parts(values, shape, world_from_new, new_from_world)
@@ -135,14 +171,24 @@ fn reindex<T: Copy>(
 
 /// Values in the order of the new axes.
 fn permute<T: Copy>(old: &[T], shape: VoxelShape, sources: [AxisSource; 3]) -> Vec<T> {
-    let Some(&filler) = old.first() else { return Vec::new() };
+    let Some(&filler) = old.first() else {
+        return Vec::new();
+    };
     let old_strides = [1, shape.0[0] as isize, (shape.0[0] * shape.0[1]) as isize];
-    let mut new = Strided { sides: [0; 3], strides: [0; 3], start: 0 };
+    let mut new = Strided {
+        sides: [0; 3],
+        strides: [0; 3],
+        start: 0,
+    };
     for (new_axis, AxisSource { axis, flipped }) in sources.into_iter().enumerate() {
         let (side, stride) = (shape.0[axis], old_strides[axis]);
         new.sides[new_axis] = side;
         new.strides[new_axis] = if flipped { -stride } else { stride };
-        new.start += if flipped { stride * (side as isize - 1) } else { 0 };
+        new.start += if flipped {
+            stride * (side as isize - 1)
+        } else {
+            0
+        };
     }
     let mut values = vec![filler; old.len()];
     match sources.iter().position(|source| source.axis == 0) {
@@ -161,7 +207,11 @@ struct Strided {
 
 impl Strided {
     fn offset(&self, at: [usize; 3]) -> usize {
-        let moved: isize = at.iter().zip(self.strides).map(|(i, stride)| *i as isize * stride).sum();
+        let moved: isize = at
+            .iter()
+            .zip(self.strides)
+            .map(|(i, stride)| *i as isize * stride)
+            .sum();
         (self.start + moved) as usize
     }
 }
@@ -202,10 +252,13 @@ fn copy_tiles<T: Copy>(old: &[T], new: &Strided, contiguous: usize, values: &mut
                     let first = new.offset(from);
                     if forward {
                         let run = &old[first..first + height];
-                        run.iter().enumerate().for_each(|(c, value)| tile[c * TILE + i] = *value);
+                        run.iter()
+                            .enumerate()
+                            .for_each(|(c, value)| tile[c * TILE + i] = *value);
                     } else {
                         let run = old[first + 1 - height..=first].iter().rev();
-                        run.enumerate().for_each(|(c, value)| tile[c * TILE + i] = *value);
+                        run.enumerate()
+                            .for_each(|(c, value)| tile[c * TILE + i] = *value);
                     }
                 }
                 let target = x0 + c0 * new_strides[contiguous] + outer * new_strides[third];
@@ -225,12 +278,22 @@ mod tests {
 
     /// All 48 ways to lay three axes along the world's: exchanges times flips.
     fn affine_of(which: usize, oblique: f64) -> Affine {
-        const ORDERS: [[usize; 3]; 6] =
-            [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+        const ORDERS: [[usize; 3]; 6] = [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ];
         let sizes = [1.5, 2.0, 0.75];
         let mut rows = [[oblique, oblique * 0.7, -oblique, 3.0]; 3];
         for (axis, world) in ORDERS[which % 6].into_iter().enumerate() {
-            let sign = if (which / 6) >> axis & 1 == 1 { -1.0 } else { 1.0 };
+            let sign = if (which / 6) >> axis & 1 == 1 {
+                -1.0
+            } else {
+                1.0
+            };
             rows[world][axis] = sign * sizes[axis];
         }
         Affine::from_rows(rows)
@@ -238,12 +301,21 @@ mod tests {
 
     fn numbered(shape: [usize; 3], world_from_voxel: Affine) -> Grid<u32> {
         let shape = VoxelShape(shape);
-        Grid::new((0..shape.n_voxels() as u32).collect(), shape, world_from_voxel).unwrap()
+        Grid::new(
+            (0..shape.n_voxels() as u32).collect(),
+            shape,
+            world_from_voxel,
+        )
+        .unwrap()
     }
 
     #[test]
     fn reorienting_las_to_ras_flips_x_and_keeps_world_coordinates() {
-        let las = Affine::from_rows([[-2.0, 0.0, 0.0, 6.0], [0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]]);
+        let las = Affine::from_rows([
+            [-2.0, 0.0, 0.0, 6.0],
+            [0.0, 2.0, 0.0, 0.0],
+            [0.0, 0.0, 2.0, 0.0],
+        ]);
         let (ras, reorientation) = to_ras_plus(&numbered([4, 1, 1], las));
         assert_eq!(ras.values(), [3, 2, 1, 0]);
         assert_eq!(ras.world_from_voxel(), Affine::grid([2.0; 3], [0.0; 3]));
@@ -255,11 +327,20 @@ mod tests {
         for which in 0..48 {
             let stored = numbered([5, 3, 4], affine_of(which, 0.1));
             let (ras, _) = to_ras_plus(&stored);
-            assert_eq!(ras.world_from_voxel().orientation(), "RAS", "orientation {which}");
+            assert_eq!(
+                ras.world_from_voxel().orientation(),
+                "RAS",
+                "orientation {which}"
+            );
             let [nx, ny, nz] = ras.shape().0;
-            for (x, y, z) in (0..nz).flat_map(|z| (0..ny).flat_map(move |y| (0..nx).map(move |x| (x, y, z)))) {
+            for (x, y, z) in
+                (0..nz).flat_map(|z| (0..ny).flat_map(move |y| (0..nx).map(move |x| (x, y, z))))
+            {
                 let world = ras.world_from_voxel().apply([x as f64, y as f64, z as f64]);
-                let at = stored.voxel_from_world().apply(world).map(|v| v.round() as usize);
+                let at = stored
+                    .voxel_from_world()
+                    .apply(world)
+                    .map(|v| v.round() as usize);
                 assert_eq!(ras.get([x, y, z]), stored.get(at), "orientation {which}");
                 let back = ras.voxel_from_world().apply(world);
                 assert!((back[0] - x as f64).abs() < 1e-9 && (back[2] - z as f64).abs() < 1e-9);
@@ -271,14 +352,22 @@ mod tests {
     fn all_48_orientations_of_one_head_give_the_same_ras_array() {
         let head = numbered([6, 35, 33], affine_of(0, 0.0));
         for which in 0..48 {
-            let reorientation = Reorientation::to_ras_plus(VoxelShape([1; 3]), affine_of(which, 0.0));
+            let reorientation =
+                Reorientation::to_ras_plus(VoxelShape([1; 3]), affine_of(which, 0.0));
             let shape = std::array::from_fn::<usize, 3, _>(|axis| {
-                let ras = reorientation.sources.iter().position(|s| s.axis == axis).unwrap();
+                let ras = reorientation
+                    .sources
+                    .iter()
+                    .position(|s| s.axis == axis)
+                    .unwrap();
                 head.shape().0[ras]
             });
             let turn = Reorientation::to_ras_plus(VoxelShape(shape), affine_of(which, 0.0));
             let stored = turn.undo(&head);
-            assert_eq!(stored.world_from_voxel().orientation(), affine_of(which, 0.0).orientation());
+            assert_eq!(
+                stored.world_from_voxel().orientation(),
+                affine_of(which, 0.0).orientation()
+            );
             let (ras, _) = to_ras_plus(&stored);
             assert_eq!(ras.values(), head.values(), "orientation {which}");
             assert_eq!(ras.shape(), head.shape());

@@ -64,7 +64,10 @@ impl Affine {
 
     /// Axis-aligned grid: voxel sizes in mm and the world position of voxel 0.
     pub fn grid(voxel_size_mm: [f64; 3], origin_mm: [f64; 3]) -> Self {
-        Self::from_parts(&Matrix3::from_diagonal(&voxel_size_mm.into()), &origin_mm.into())
+        Self::from_parts(
+            &Matrix3::from_diagonal(&voxel_size_mm.into()),
+            &origin_mm.into(),
+        )
     }
 
     /// The 3×3 linear part.
@@ -91,7 +94,10 @@ impl Affine {
     pub fn inverse(&self) -> Option<Self> {
         let inverse = self.linear().try_inverse()?;
         let translation = -(inverse * self.translation());
-        let finite = inverse.iter().chain(translation.iter()).all(|v| v.is_finite());
+        let finite = inverse
+            .iter()
+            .chain(translation.iter())
+            .all(|v| v.is_finite());
         finite.then(|| Self::from_parts(&inverse, &translation))
     }
 
@@ -139,7 +145,10 @@ impl Affine {
     /// Axis codes such as "RAS" or "LPI": the direction in which each voxel axis grows.
     pub fn orientation(&self) -> String {
         const CODES: [[char; 2]; 3] = [['L', 'R'], ['P', 'A'], ['I', 'S']];
-        self.closest_axes().iter().map(|(world, forward)| CODES[*world][usize::from(*forward)]).collect()
+        self.closest_axes()
+            .iter()
+            .map(|(world, forward)| CODES[*world][usize::from(*forward)])
+            .collect()
     }
 }
 
@@ -171,9 +180,17 @@ mod tests {
 
     #[test]
     fn axis_codes_follow_the_columns_of_the_affine() {
-        let las = Affine::from_rows([[-2.0, 0.0, 0.0, 9.0], [0.0, 1.0, 0.1, 0.0], [0.0, -0.1, 3.0, 0.0]]);
+        let las = Affine::from_rows([
+            [-2.0, 0.0, 0.0, 9.0],
+            [0.0, 1.0, 0.1, 0.0],
+            [0.0, -0.1, 3.0, 0.0],
+        ]);
         assert_eq!(las.orientation(), "LAS");
-        let psr = Affine::from_rows([[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]);
+        let psr = Affine::from_rows([
+            [0.0, 0.0, 1.0, 0.0],
+            [-1.0, 0.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 0.0],
+        ]);
         assert_eq!(psr.orientation(), "PSR");
     }
 

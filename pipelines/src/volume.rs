@@ -47,12 +47,27 @@ impl<T> Grid<T> {
     /// # Errors
     /// [`GridError::Count`] if the length of `values` is not the product of `shape`; [`GridError::SingularAffine`] if
     /// `world_from_voxel` has no inverse.
-    pub fn new(values: Vec<T>, shape: VoxelShape, world_from_voxel: Affine) -> Result<Self, GridError> {
+    pub fn new(
+        values: Vec<T>,
+        shape: VoxelShape,
+        world_from_voxel: Affine,
+    ) -> Result<Self, GridError> {
         if values.len() != shape.n_voxels() {
-            return Err(GridError::Count { found: values.len(), expected: shape.n_voxels(), shape });
+            return Err(GridError::Count {
+                found: values.len(),
+                expected: shape.n_voxels(),
+                shape,
+            });
         }
-        let voxel_from_world = world_from_voxel.inverse().ok_or(GridError::SingularAffine)?;
-        Ok(Self { values, shape, world_from_voxel, voxel_from_world })
+        let voxel_from_world = world_from_voxel
+            .inverse()
+            .ok_or(GridError::SingularAffine)?;
+        Ok(Self {
+            values,
+            shape,
+            world_from_voxel,
+            voxel_from_world,
+        })
     }
 
     /// Joins values with a place whose inverse is known; the caller vouches for all four.
@@ -63,7 +78,12 @@ impl<T> Grid<T> {
         voxel_from_world: Affine,
     ) -> Self {
         debug_assert_eq!(values.len(), shape.n_voxels());
-        Self { values, shape, world_from_voxel, voxel_from_world }
+        Self {
+            values,
+            shape,
+            world_from_voxel,
+            voxel_from_world,
+        }
     }
 
     /// All values, x-fastest.
@@ -144,13 +164,24 @@ mod tests {
     #[test]
     fn values_that_do_not_fill_the_shape_are_refused() {
         let refused = Volume::new(vec![0.0; 7], VoxelShape([2, 2, 2]), Affine::identity());
-        assert!(matches!(refused, Err(GridError::Count { found: 7, expected: 8, .. })));
+        assert!(matches!(
+            refused,
+            Err(GridError::Count {
+                found: 7,
+                expected: 8,
+                ..
+            })
+        ));
     }
 
     #[test]
     fn a_value_outside_the_grid_is_none() {
-        let volume = Volume::new((0..8u8).map(f32::from).collect(), VoxelShape([2, 2, 2]), Affine::identity())
-            .expect("shape fits");
+        let volume = Volume::new(
+            (0..8u8).map(f32::from).collect(),
+            VoxelShape([2, 2, 2]),
+            Affine::identity(),
+        )
+        .expect("shape fits");
         assert_eq!(volume.get([1, 0, 1]), Some(5.0));
         assert_eq!(volume.get([2, 0, 0]), None);
     }

@@ -106,7 +106,9 @@ impl Content {
         let (mut surplus, mut not_zero) = (0, false);
         let mut scratch = vec![0; 1 << 16];
         if self.gzip.is_none() && self.file_bytes > self.delivered + SURPLUS_LIMIT {
-            return Err(ReadProblem::SurplusData { limit: SURPLUS_LIMIT });
+            return Err(ReadProblem::SurplusData {
+                limit: SURPLUS_LIMIT,
+            });
         }
         loop {
             let n = self.read(&mut scratch)?;
@@ -116,11 +118,15 @@ impl Content {
             surplus += n as u64;
             not_zero |= scratch[..n].iter().any(|byte| *byte != 0);
             if surplus > SURPLUS_LIMIT {
-                return Err(ReadProblem::SurplusData { limit: SURPLUS_LIMIT });
+                return Err(ReadProblem::SurplusData {
+                    limit: SURPLUS_LIMIT,
+                });
             }
         }
         if not_zero {
-            self.warnings.push(format!("{surplus} trailing bytes after the voxels were ignored"));
+            self.warnings.push(format!(
+                "{surplus} trailing bytes after the voxels were ignored"
+            ));
         }
         Ok((self.hasher.finalize(), self.warnings))
     }
@@ -141,7 +147,8 @@ impl Content {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 answer => answer?,
             };
-            self.hasher.update(&self.chunk[self.unread.end..self.unread.end + read]);
+            self.hasher
+                .update(&self.chunk[self.unread.end..self.unread.end + read]);
             self.unread.end += read;
             self.file_ended = read == 0;
         }
@@ -159,7 +166,9 @@ impl Content {
     fn inflate(&mut self, out: &mut [u8]) -> Result<usize, ReadProblem> {
         loop {
             self.fill_to(1)?;
-            let Some(Member::Inside(member)) = &mut self.gzip else { return Ok(0) };
+            let Some(Member::Inside(member)) = &mut self.gzip else {
+                return Ok(0);
+            };
             let (read, written) = (member.total_in(), member.total_out());
             let input = &self.chunk[self.unread.clone()];
             let status = member
@@ -200,7 +209,9 @@ impl Content {
             self.unread.start = self.unread.end;
         }
         if not_zero {
-            self.warnings.push(format!("{skipped} trailing bytes after the gzip data were ignored"));
+            self.warnings.push(format!(
+                "{skipped} trailing bytes after the gzip data were ignored"
+            ));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::shown;
 use crate::space::VoxelShape;
 
 /// A scan file that is refused: what is wrong with it, and which file it is.
@@ -31,19 +32,18 @@ impl ReadError {
             ReadProblem::LabelMap { .. } | ReadProblem::FewValues { .. } => {
                 Some("give the T1 scan that the labels were made from")
             }
-            ReadProblem::NotNifti { looks_like: "a DICOM file" } => {
-                Some("convert the series to NIfTI first, e.g. with dcm2niix")
-            }
+            ReadProblem::NotNifti {
+                looks_like: "a DICOM file",
+            } => Some("convert the series to NIfTI first, e.g. with dcm2niix"),
             _ => None,
         }
     }
 }
 
-/// A path on one line, whatever its characters.
-pub(super) fn shown(path: &Path) -> String {
-    let quoted = format!("{path:?}");
-    let bare = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    bare.unwrap_or(&quoted).to_owned()
+/// What the system said, without the path that the error carries besides.
+fn cause(error: &io::Error) -> String {
+    let inner = std::error::Error::source(error).map(ToString::to_string);
+    inner.unwrap_or_else(|| error.to_string()).to_lowercase()
 }
 
 /// What can be wrong with a scan file.
@@ -57,7 +57,7 @@ pub enum ReadProblem {
     #[error("permission denied")]
     PermissionDenied,
     /// The system refused to open or read it.
-    #[error("cannot be read ({})", .0.to_string().to_lowercase())]
+    #[error("cannot be read ({})", cause(.0))]
     Io(io::Error),
     /// A folder where a file was expected.
     #[error("is a directory, expected a scan file")]
@@ -100,7 +100,9 @@ pub enum ReadProblem {
         expected: u64,
     },
     /// The header declares more than the compressed file can hold (deflate reaches 1032 : 1 at best).
-    #[error("truncated: {expected} bytes declared, but a gzip file of {compressed} bytes cannot hold them")]
+    #[error(
+        "truncated: {expected} bytes declared, but a gzip file of {compressed} bytes cannot hold them"
+    )]
     DeclaresTooMuch {
         /// Bytes the header declares.
         expected: u64,
@@ -114,7 +116,9 @@ pub enum ReadProblem {
     #[error("gzip data are corrupt (checksum)")]
     CorruptGzip,
     /// Much more follows the voxels than a footer.
-    #[error("more data than expected: over {limit} bytes after the voxels that the header declares")]
+    #[error(
+        "more data than expected: over {limit} bytes after the voxels that the header declares"
+    )]
     SurplusData {
         /// What would have been ignored.
         limit: u64,
@@ -207,7 +211,9 @@ pub enum ReadProblem {
         shape: VoxelShape,
     },
     /// Too small to be a head.
-    #[error("field of view too small ({found_mm:.0} mm along axis {axis}), expected at least 100 mm and 8 voxels")]
+    #[error(
+        "field of view too small ({found_mm:.0} mm along axis {axis}), expected at least 100 mm and 8 voxels"
+    )]
     FieldOfViewSmall {
         /// Stored axis, from 1.
         axis: usize,
@@ -215,7 +221,9 @@ pub enum ReadProblem {
         found_mm: f64,
     },
     /// Too large to be a head.
-    #[error("field of view too large ({found_mm:.0} mm along axis {axis}), expected at most 600 mm")]
+    #[error(
+        "field of view too large ({found_mm:.0} mm along axis {axis}), expected at most 600 mm"
+    )]
     FieldOfViewLarge {
         /// Stored axis, from 1.
         axis: usize,
@@ -249,7 +257,9 @@ pub enum ReadProblem {
         count: usize,
     },
     /// A map of many labels.
-    #[error("looks like a label map: {percent:.0} % of neighbouring voxels are equal, expected grey values")]
+    #[error(
+        "looks like a label map: {percent:.0} % of neighbouring voxels are equal, expected grey values"
+    )]
     LabelMap {
         /// Share of equal pairs outside the background.
         percent: f64,
@@ -258,8 +268,11 @@ pub enum ReadProblem {
 
 impl ReadProblem {
     /// Adds the file.
-    pub(super) fn at(self, path: &Path) -> ReadError {
-        ReadError { path: path.to_path_buf(), problem: self }
+    pub fn at(self, path: &Path) -> ReadError {
+        ReadError {
+            path: path.to_path_buf(),
+            problem: self,
+        }
     }
 }
 
@@ -286,7 +299,10 @@ pub enum WriteError {
         source: io::Error,
     },
     /// A side longer than NIfTI-1 can say.
-    #[error("shape {shape} is too large for NIfTI-1 (32767 a side): `{}`", shown(path))]
+    #[error(
+        "shape {shape} is too large for NIfTI-1 (32767 a side): `{}`",
+        shown(path)
+    )]
     TooLarge {
         /// The target.
         path: PathBuf,

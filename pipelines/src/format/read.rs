@@ -1,0 +1,259 @@
+//! From a path to a header, and on to a scan.
+//!
+//! Everything that the header alone can refuse is refused before a voxel is read or memory is taken for one. The
+//! voxels come from [`super::content`] slab by slab and are converted at once, so that the raw bytes of the whole
+//! volume are never in memory.
+
+use std::path::{Path, PathBuf};
+
+use super::content::Content;
+use super::detect::{HeaderKind, NIFTI1_BYTES, NIFTI2_BYTES, detect};
+use super::error::{ReadError, ReadProblem};
+use super::header::{NiftiHeader, Storage};
+use super::layout::Layout;
+use super::samples::Decoder;
+use super::{Scan, ScanHeader, affine, name};
+use crate::orient;
+use crate::volume::Volume;
+
+/// Bytes converted at once; small enough for a core's own cache.
+const SLAB: usize = 1 << 18;
+/// Voxels for which memory is taken before any has arrived.
+const FIRST_VOXELS: usize = 1 << 24;
+/// Deflate makes at most so many bytes of one.
+const DEFLATE_LIMIT: u64 = 1032;
+
+/// A scan file whose header is understood and whose voxels come next.
+pub(super) struct OpenScan {
+    pub(super) header: ScanHeader,
+    layout: Layout,
+    decoder: Decoder,
+    voxels: Content,
+    voxels_path: PathBuf,
+    /// Hash of the header file, where the voxels are in another one.
+    header_hash: Option<blake3::Hash>,
+}
+
+impl OpenScan {
+    /// Opens a scan file by its path; of a pair, by that of either file.
+    ///
+    /// # Errors
+    /// All that the header and the length of the file give away.
+    pub(super) fn open(path: &Path) -> Result<Self, ReadError> {
+        let header_path = if name::is_image(path) && path.is_file() {
+            let found = name::companion(path, "hdr");
+            found.ok_or_else(|| ReadProblem::NoHeader.at(path))?
+        } else {
+            path.to_path_buf()
+        };
+        let in_header = |problem: ReadProblem| problem.at(&header_path);
+        let mut content = Content::open(&header_path).map_err(in_header)?;
+        let header = parse(&mut content).map_err(in_header)?;
+        let (voxels, voxels_path, header_hash) = match header.storage {
+            Storage::Single => (content, header_path.clone(), None),
+            Storage::Pair => {
+                let image =
+                    name::is_header(&header_path).then(|| name::companion(&header_path, "img"));
+                let image = image
+                    .flatten()
+                    .ok_or_else(|| in_header(ReadProblem::NoImage))?;
+                let voxels = Content::open(&image).map_err(|problem| problem.at(&image))?;
+                // What follows in the header file are extensions, no reason for a warning.
+                let (hash, _) = content.finish().map_err(in_header)?;
+                (voxels, image, Some(hash))
+            }
+        };
+        Self::judge(&header, voxels, voxels_path, header_hash).map_err(in_header)
+    }
+
+    fn judge(
+        nifti: &NiftiHeader,
+        voxels: Content,
+        voxels_path: PathBuf,
+        header_hash: Option<blake3::Hash>,
+    ) -> Result<Self, ReadProblem> {
+        let mut warnings = Vec::new();
+        let layout = Layout::of(nifti, &mut warnings)?;
+        let decoder = Decoder::of(nifti, layout.sample_type)?;
+        let (world_from_stored, affine_source) = affine::choose(nifti, &layout, &mut warnings)?;
+        let header = ScanHeader {
+            format: nifti.format(),
+            gzipped: voxels.is_gzipped(),
+            datatype: layout.sample_type.name(),
+            stored_shape: layout.shape,
+            world_from_stored,
+            affine_source,
+            n_volumes: layout.n_volumes,
+            description: nifti.description.clone(),
+            warnings,
+        };
+        Ok(Self {
+            header,
+            layout,
+            decoder,
+            voxels,
+            voxels_path,
+            header_hash,
+        })
+    }
+
+    /// Reads the voxels and turns them to RAS+.
+    ///
+    /// # Errors
+    /// Several volumes, truncated or corrupt data, hardly any finite voxel, no memory.
+    pub(super) fn into_scan(mut self) -> Result<Scan, ReadError> {
+        let path = std::mem::take(&mut self.voxels_path);
+        self.into_scan_unnamed()
+            .map_err(|problem| problem.at(&path))
+    }
+
+    fn into_scan_unnamed(mut self) -> Result<Scan, ReadProblem> {
+        let Layout {
+            n_volumes,
+            rank,
+            shape,
+            ..
+        } = self.layout;
+        if n_volumes > 1 {
+            return Err(ReadProblem::SeveralVolumes {
+                count: n_volumes,
+                rank,
+            });
+        }
+        self.check_length()?;
+        let values = self.read_voxels()?;
+        let (voxels_hash, warnings) = self.voxels.finish()?;
+        self.header.warnings.extend(warnings);
+        let file_hash = match self.header_hash {
+            None => voxels_hash,
+            Some(header_hash) => {
+                let mut hasher = blake3::Hasher::new();
+                hasher
+                    .update(header_hash.as_bytes())
+                    .update(voxels_hash.as_bytes())
+                    .finalize()
+            }
+        };
+        let stored = Volume::new(values, shape, self.header.world_from_stored)
+            .or(Err(ReadProblem::AffineSingular))?;
+        let (volume, reorientation) = orient::into_ras_plus(stored);
+        Ok(Scan {
+            header: self.header,
+            volume,
+            reorientation,
+            file_hash,
+        })
+    }
+
+    /// Compares what the header declares with the length of the file.
+    fn check_length(&self) -> Result<(), ReadProblem> {
+        let (start, expected) = (self.layout.start, self.layout.start + self.layout.n_bytes());
+        let found = self.voxels.file_bytes();
+        if self.voxels.is_gzipped() {
+            if expected > found.saturating_mul(DEFLATE_LIMIT) {
+                return Err(ReadProblem::DeclaresTooMuch {
+                    expected,
+                    compressed: found,
+                });
+            }
+        } else if start > found {
+            return Err(ReadProblem::VoxOffset {
+                found: start as f64,
+                expected: PAST_THE_END,
+            });
+        } else if expected > found {
+            return Err(ReadProblem::Truncated { found, expected });
+        }
+        Ok(())
+    }
+
+    fn read_voxels(&mut self) -> Result<Vec<f32>, ReadProblem> {
+        let n_voxels = self.layout.shape.n_voxels();
+        let expected = self.layout.start + self.layout.n_bytes();
+        self.skip_to_voxels()?;
+        let (mut values, mut not_finite) = (Vec::new(), 0);
+        let mut slab = vec![0; SLAB];
+        while values.len() < n_voxels {
+            let missing = (n_voxels - values.len()) * self.layout.sample_type.n_bytes();
+            let raw = &mut slab[..missing.min(SLAB)];
+            if self.voxels.read(raw)? < raw.len() {
+                return Err(ReadProblem::Truncated {
+                    found: self.voxels.delivered(),
+                    expected,
+                });
+            }
+            reserve(&mut values, n_voxels)?;
+            not_finite += self.decoder.decode(raw, &mut values);
+        }
+        if (n_voxels - not_finite) * 100 < n_voxels {
+            return Err(ReadProblem::NoFiniteVoxels);
+        }
+        if not_finite > 0 {
+            self.header.warnings.push(format!(
+                "{not_finite} voxels are NaN or infinite; taken as 0"
+            ));
+        }
+        Ok(values)
+    }
+
+    /// Passes over what lies between the header and the first voxel.
+    fn skip_to_voxels(&mut self) -> Result<(), ReadProblem> {
+        let start = self.layout.start;
+        let mut scratch = vec![0; 1 << 12];
+        while self.voxels.delivered() < start {
+            let n = (start - self.voxels.delivered()).min(scratch.len() as u64) as usize;
+            if self.voxels.read(&mut scratch[..n])? < n {
+                return Err(ReadProblem::VoxOffset {
+                    found: start as f64,
+                    expected: PAST_THE_END,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+const PAST_THE_END: &str = "which is past the end of the file";
+
+/// Reads as many bytes as the header takes, and no more.
+fn parse(content: &mut Content) -> Result<NiftiHeader, ReadProblem> {
+    let mut head = [0; NIFTI2_BYTES];
+    let mut n = content.read(&mut head[..NIFTI1_BYTES])?;
+    let kind = detect(&head[..n], content.is_gzipped())?;
+    if matches!(kind, HeaderKind::Nifti2(_)) {
+        n += content.read(&mut head[NIFTI1_BYTES..])?;
+    }
+    NiftiHeader::parse(kind, &head[..n])
+}
+
+/// Makes room for one more slab: for everything at first unless that is very much, then by doubling, so that a
+/// header that lies costs no more memory than the file has data.
+fn reserve(values: &mut Vec<f32>, n_voxels: usize) -> Result<(), ReadProblem> {
+    let additional = (n_voxels - values.len()).min(SLAB);
+    if values.capacity() - values.len() >= additional {
+        return Ok(());
+    }
+    let aim = n_voxels.min(FIRST_VOXELS.max(2 * values.len()));
+    let refused = ReadProblem::Memory {
+        bytes: 4 * aim as u64,
+    };
+    values
+        .try_reserve_exact(aim.max(values.len() + additional) - values.len())
+        .or(Err(refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read_scan;
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_refused_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |path: &Path| read_scan(path).unwrap_err().to_string();
+        assert!(message(folder.path()).starts_with("is a directory"));
+        assert!(message(&folder.path().join("new\nline.nii")).starts_with("file not found: `"));
+        assert!(!message(&folder.path().join("new\nline.nii")).contains('\n'));
+        assert!(message(Path::new("/dev/null")).starts_with("not a regular file"));
+    }
+}
