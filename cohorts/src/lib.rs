@@ -1,1 +1,29 @@
 //! Cohort folders and their tables as one index of scans.
+//!
+//! The data's way: [`list_cohort`] walks a cohort's folder as its [`Layout`] lies on disk, looks every scan up in the
+//! cohort's tables, leaves out who withdrew or does not fit the [`Criteria`], and counts every reason. The rows of all
+//! cohorts are one [`CohortIndex`], whose groups [`assign_splits`] divides.
+//!
+//! Nothing here opens an image: a scan is a path. Nothing is written but the index.
+
+mod criteria;
+mod delimited;
+mod demographics;
+mod error;
+mod files;
+mod index;
+mod layout;
+mod layouts;
+mod participant;
+mod split;
+mod withdrawals;
+
+pub use criteria::{Criteria, SkipReason};
+pub use error::{Error, ValueError};
+pub use index::{AgeSource, CohortIndex, INDEX_COLUMNS, IndexRow, Split};
+pub use layout::{Cohort, CohortListing, Layout, list_cohort};
+pub use participant::{AgeYears, OLDEST_YEARS, ParticipantId, SessionId, Sex};
+pub use split::{
+    AGE_BIN_YEARS, SplitCounts, SplitFractions, SplitSummary, Stratum, assign_splits, check_leakage,
+};
+pub use withdrawals::Withdrawals;

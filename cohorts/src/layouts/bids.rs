@@ -1,0 +1,406 @@
+//! BIDS data sets: `sub-*/[ses-*/]anat/*_T1w.nii[.gz]` with `participants.tsv`.
+//!
+//! ```text
+//! participants.tsv   participants.json
+//! sub-01/anat/sub-01_T1w.nii.gz
+//! sub-02/ses-1/anat/sub-02_ses-1_run-1_T1w.nii.gz
+//! sub-02/sub-02_sessions.tsv
+//! ```
+//!
+//! An age in `sessions.tsv` goes before that in `participants.tsv`. Units and codes are taken from
+//! `participants.json`; a sex in numbers that nothing explains is unknown. Of several T1w images of a visit the one
+//! without contrast agent and of no special acquisition is used, then normalized before not, then the lowest run.
+//!
+//! Reference: Brain Imaging Data Structure 1.10, "Magnetic Resonance Imaging" and "Data summary files".
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::criteria::SkipReason;
+use crate::demographics::{
+    AgeUnit, Codebook, ColumnNames, People, SexCodes, USUAL_COLUMNS, comparable_session,
+    read_people,
+};
+use crate::error::{Error, shown};
+use crate::files::{Files, depth, nifti_stem};
+use crate::layout::{FoundScan, LayoutFindings};
+use crate::participant::Sex;
+
+/// Derived data, sources and code are no scans.
+pub(crate) fn skips_folder(name: &str) -> bool {
+    matches!(name, "derivatives" | "sourcedata" | "code" | "stimuli")
+}
+
+/// What a BIDS file name says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BidsName {
+    pub(crate) subject: String,
+    pub(crate) session: Option<String>,
+    pub(crate) suffix: String,
+    acquisition: String,
+    contrast_agent: bool,
+    reconstruction: String,
+    run: u32,
+}
+
+impl BidsName {
+    /// Takes `sub-<label>[_<key>-<value>…]_<suffix>.nii[.gz]` apart.
+    pub(crate) fn parse(path: &Path) -> Option<Self> {
+        let (entities, suffix) = nifti_stem(path)?.rsplit_once('_')?;
+        let mut name = Self {
+            suffix: suffix.to_owned(),
+            ..Self::default()
+        };
+        for entity in entities.split('_') {
+            let (key, value) = entity.split_once('-')?;
+            match key {
+                "sub" => value.clone_into(&mut name.subject),
+                "ses" => name.session = Some(value.to_owned()),
+                "acq" => name.acquisition = value.to_lowercase(),
+                "ce" => name.contrast_agent = true,
+                "rec" => name.reconstruction = value.to_lowercase(),
+                "run" => name.run = value.parse().unwrap_or(u32::MAX),
+                _ => {}
+            }
+        }
+        (!name.subject.is_empty()).then_some(name)
+    }
+
+    /// Smaller is better.
+    fn rank(&self) -> (bool, bool, bool, u32) {
+        // MP2RAGE: the inversions and the unified image are not what a T1w model was trained on.
+        let special = self.acquisition.contains("inv") || self.acquisition.contains("uni");
+        (
+            self.contrast_agent,
+            special,
+            self.reconstruction != "norm",
+            self.run,
+        )
+    }
+}
+
+/// Finds scans and people.
+pub(crate) fn find(
+    root: &Path,
+    tables: &[PathBuf],
+    files: &Files,
+) -> Result<LayoutFindings, Error> {
+    let mut findings = LayoutFindings::default();
+    let mut visits = BTreeMap::<_, Vec<(BidsName, &PathBuf)>>::new();
+    for path in &files.paths {
+        if let Some(name) = BidsName::parse(path).filter(|name| name.suffix == "T1w") {
+            visits
+                .entry((name.subject.clone(), name.session.clone()))
+                .or_default()
+                .push((name, path));
+        }
+    }
+    let names = ColumnNames {
+        participant: &["participant_id", "subject_id", "participant"],
+        ..USUAL_COLUMNS
+    };
+    let mut people = read_tables(root, tables, files, names, &mut findings)?;
+    add_sessions(&mut people, files, names, &mut findings)?;
+    if people.ages().next().is_none() && !visits.is_empty() {
+        findings
+            .warnings
+            .push("no participant has an age".to_owned());
+    }
+
+    for ((subject, session), mut images) in visits {
+        images.sort_by(|(a, pa), (b, pb)| a.rank().cmp(&b.rank()).then_with(|| pa.cmp(pb)));
+        for (position, (_, path)) in images.into_iter().enumerate() {
+            let person = match position {
+                0 => people.find(&subject, session.as_deref()),
+                _ => Err(SkipReason::OtherScanOfSession),
+            };
+            findings.scans.push(FoundScan {
+                participant: subject.clone(),
+                session: session.clone(),
+                scan: path.clone(),
+                person,
+                note: "",
+            });
+        }
+    }
+    Ok(findings)
+}
+
+fn read_tables(
+    root: &Path,
+    tables: &[PathBuf],
+    files: &Files,
+    names: ColumnNames,
+    findings: &mut LayoutFindings,
+) -> Result<People, Error> {
+    let tables = match tables {
+        [] => {
+            let named = files
+                .paths
+                .iter()
+                .filter(|path| path.ends_with("participants.tsv"));
+            named
+                .min_by_key(|path| depth(path, root))
+                .into_iter()
+                .cloned()
+                .collect()
+        }
+        given => given.to_vec(),
+    };
+    let mut people = People::default();
+    let mut without_age = None;
+    let sessions_have_ages = files.paths.iter().any(|path| is_sessions_table(path));
+    for path in &tables {
+        let codebook = read_codebook(&path.with_extension("json"), &mut findings.warnings);
+        let table = read_people(path, &names, &codebook, &mut findings.warnings)?;
+        match without_age {
+            _ if table.has_age => without_age = Some(None),
+            None => without_age = Some(Some((table.shown_headers, path.clone()))),
+            Some(_) => {}
+        }
+        people.fill_from(table.people);
+    }
+    findings.demographics_used = tables;
+    match without_age {
+        None if !sessions_have_ages => {
+            let expected = "`participants.tsv` with a column `age`";
+            Err(Error::NoDemographics {
+                expected,
+                root: root.to_path_buf(),
+            })
+        }
+        Some(Some((found, path))) if !sessions_have_ages => Err(Error::NoAgeColumn {
+            expected: "`age`",
+            found,
+            path,
+        }),
+        _ => Ok(people),
+    }
+}
+
+fn is_sessions_table(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    name.ends_with("_sessions.tsv") || name == "sessions.tsv"
+}
+
+/// Ages at visits, from `sub-*/sub-*_sessions.tsv`.
+fn add_sessions(
+    people: &mut People,
+    files: &Files,
+    names: ColumnNames,
+    findings: &mut LayoutFindings,
+) -> Result<(), Error> {
+    let names = ColumnNames {
+        participant: names.session,
+        session: &[],
+        ..names
+    };
+    for path in files.paths.iter().filter(|path| is_sessions_table(path)) {
+        let folder = path
+            .parent()
+            .and_then(Path::file_name)
+            .and_then(|name| name.to_str());
+        let Some(subject) = folder.and_then(|name| name.strip_prefix("sub-")) else {
+            continue;
+        };
+        let table = read_people(path, &names, &Codebook::default(), &mut findings.warnings);
+        let table = match table {
+            Ok(table) => table,
+            Err(error @ (Error::NoParticipantColumn { .. } | Error::Table { .. })) => {
+                findings.warnings.push(error.to_string());
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut visits = People::default();
+        for (session, person) in table.people.into_people() {
+            visits.insert(subject, &comparable_session(&session), person);
+        }
+        visits.fill_from(std::mem::take(people));
+        *people = visits;
+        findings.demographics_used.push(path.clone());
+    }
+    Ok(())
+}
+
+/// Units and codes of `participants.json`; a file that cannot be understood is passed over with a warning.
+fn read_codebook(path: &Path, warnings: &mut Vec<String>) -> Codebook {
+    let Ok(text) = fs_err::read_to_string(path) else {
+        return Codebook::default();
+    };
+    let Ok(Value::Object(columns)) = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+    else {
+        warnings.push(format!("no JSON object, passed over: `{}`", shown(path)));
+        return Codebook::default();
+    };
+    let column = |names: &[&str]| {
+        columns
+            .iter()
+            .find(|(name, _)| names.contains(&name.to_lowercase().as_str()))
+    };
+    let levels =
+        column(&["sex", "gender"]).and_then(|(_, column)| column.get("Levels")?.as_object());
+    let mut codebook = Codebook::default();
+    for (code, meaning) in levels.into_iter().flatten() {
+        if let Some(sex) = meaning.as_str().and_then(sex_in_words) {
+            codebook.sex_codes.insert(code.trim().to_lowercase(), sex);
+        }
+    }
+    let unit = column(&["age"]).and_then(|(_, column)| column.get("Units")?.as_str());
+    codebook.age_unit = unit.and_then(AgeUnit::parse);
+    if let (Some(unit), None) = (unit, codebook.age_unit) {
+        warnings.push(format!(
+            "unit of age `{unit}` is not known, years are assumed: `{}`",
+            shown(path)
+        ));
+    }
+    codebook
+}
+
+/// `male`, `Female participant`, `M`.
+fn sex_in_words(meaning: &str) -> Option<Sex> {
+    let first = meaning
+        .split(|c: char| !c.is_alphabetic())
+        .find(|word| !word.is_empty())?;
+    Sex::from_word(first).filter(|&sex| sex != Sex::Unknown)
+}
+
+/// Codes as a list, for layouts that know them.
+pub(crate) fn codes<const N: usize>(codes: [(&str, Sex); N]) -> SexCodes {
+    codes
+        .into_iter()
+        .map(|(code, sex)| (code.to_owned(), sex))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::{Tree, skipped};
+    use super::*;
+    use crate::Layout;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_data_set_with_and_without_sessions_is_listed() {
+        let tree = Tree::new(
+            &[
+                "sub-02/anat/sub-02_T1w.nii.gz",
+                "sub-10/ses-1/anat/sub-10_ses-1_T1w.nii",
+                "sub-10/ses-2/anat/sub-10_ses-2_run-2_T1w.nii.gz",
+                "sub-10/ses-2/anat/sub-10_ses-2_run-1_T1w.nii.gz",
+                "sub-10/ses-2/anat/sub-10_ses-2_ce-gad_T1w.nii.gz",
+                "sub-10/ses-2/anat/sub-10_ses-2_T2w.nii.gz",
+                "sub-11/anat/sub-11_T1w.nii.gz",
+                "sub-12/anat/sub-12_T1w.nii.gz",
+                "derivatives/x/sub-02/anat/sub-02_desc-preproc_T1w.nii.gz",
+            ],
+            &[
+                (
+                    "participants.tsv",
+                    "participant_id\tage\tsex\nsub-02\t31.5\tF\nsub-10\t40.25\tmale\nsub-11\tn/a\tM\n",
+                ),
+                (
+                    "sub-10/sub-10_sessions.tsv",
+                    "session_id\tage\nses-2\t42.5\n",
+                ),
+            ],
+        );
+        let listing = tree.list(Layout::Bids).unwrap();
+        assert_eq!(
+            tree.rows(&listing),
+            [
+                "02 - 31.5 F sub-02/anat/sub-02_T1w.nii.gz",
+                "10 1 40.25 M sub-10/ses-1/anat/sub-10_ses-1_T1w.nii",
+                "10 2 42.5 M sub-10/ses-2/anat/sub-10_ses-2_run-1_T1w.nii.gz",
+            ]
+        );
+        assert_eq!(
+            skipped(&listing),
+            [
+                "no_age=1",
+                "not_in_demographics=1",
+                "other_scan_of_session=2"
+            ]
+        );
+        assert_eq!((listing.participants, listing.scans), (4, 7));
+        assert_eq!(listing.rows[1].group_key, listing.rows[2].group_key);
+    }
+
+    #[test]
+    fn units_and_codes_come_from_the_json_beside_the_table() {
+        let tree = Tree::new(
+            &["sub-1/anat/sub-1_T1w.nii.gz"],
+            &[
+                (
+                    "participants.tsv",
+                    "participant_id\tage\tsex\nsub-1\t126\t1\n",
+                ),
+                (
+                    "participants.json",
+                    r#"{"age": {"Units": "months"}, "sex": {"Levels": {"1": "female", "2": "male"}}}"#,
+                ),
+            ],
+        );
+        let listing = tree.list(Layout::Bids).unwrap();
+        assert_eq!(
+            tree.rows(&listing),
+            ["1 - 10.5 F sub-1/anat/sub-1_T1w.nii.gz"]
+        );
+    }
+
+    #[test]
+    fn a_sex_in_numbers_without_explanation_is_unknown_and_said() {
+        let tree = Tree::new(
+            &["sub-1/anat/sub-1_T1w.nii.gz"],
+            &[(
+                "participants.tsv",
+                "participant_id\tage\tsex\nsub-1\t89+\t1\n",
+            )],
+        );
+        let listing = tree.list(Layout::Bids).unwrap();
+        assert_eq!(
+            tree.rows(&listing),
+            ["1 - 89 U sub-1/anat/sub-1_T1w.nii.gz"]
+        );
+        assert_eq!(listing.rows[0].note, "age capped");
+        assert!(
+            listing.warnings[0].contains("code that nothing explains"),
+            "{:?}",
+            listing.warnings
+        );
+    }
+
+    #[test]
+    fn a_table_without_ages_is_named_with_its_columns() {
+        let tree = Tree::new(
+            &["sub-1/anat/sub-1_T1w.nii.gz"],
+            &[("participants.tsv", "participant_id\thand\nsub-1\tR\n")],
+        );
+        let error = tree.list(Layout::Bids).unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.starts_with("no age column, expected `age`, found `participant_id`, `hand`: "),
+            "{message}"
+        );
+        assert!(message.ends_with("participants.tsv`"), "{message}");
+        assert!(error.hint().is_some());
+        fs_err::remove_file(tree.path("participants.tsv")).unwrap();
+        assert!(matches!(
+            tree.list(Layout::Bids),
+            Err(Error::NoDemographics { .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_name_makes_the_parser_panic(name in ".{0,40}") {
+            BidsName::parse(Path::new(&format!("{name}_T1w.nii.gz")));
+            BidsName::parse(Path::new(&name));
+        }
+    }
+}

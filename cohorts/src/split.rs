@@ -1,0 +1,344 @@
+//! Which scans are trained on, validated on and tested on.
+//!
+//! Rows of an index go in, the same rows with their split come out. The unit is the group key (the family where
+//! known, else the participant), so no one is ever on both sides.
+//!
+//! The split of a group depends on its key and the seed alone: adding, removing or reordering subjects, or adding
+//! a later scan of someone, moves nobody. A rule with this property cannot fill exact quotas. Every stratum (cohort ×
+//! sex × age bin) is divided in the asked fractions *in expectation*, so large strata come close and small ones vary
+//! by chance: with few subjects a split can be empty. [`SplitSummary`] has the counts; look at
+//! [`SplitSummary::empty_splits`] before relying on one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::index::{CohortIndex, IndexRow, Split};
+use crate::participant::Sex;
+
+/// Width of an age bin, years.
+pub const AGE_BIN_YEARS: f64 = 5.0;
+
+/// Shares of the groups that are not trained on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SplitFractions {
+    /// Share of validation, 0 to 1.
+    pub validation: f64,
+    /// Share of test, 0 to 1.
+    pub test: f64,
+}
+
+/// People of one cohort, sex and age bin.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stratum {
+    /// The cohort's name.
+    pub cohort: String,
+    /// Sex of the group's youngest scan.
+    pub sex: Sex,
+    /// Where the age bin begins, years.
+    pub from_age_years: u32,
+}
+
+/// How many groups went where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SplitCounts {
+    /// Groups that are trained on.
+    pub train: usize,
+    /// Groups of validation.
+    pub validation: usize,
+    /// Groups of test.
+    pub test: usize,
+}
+
+impl SplitCounts {
+    /// Groups of one split.
+    pub fn of(&self, split: Split) -> usize {
+        match split {
+            Split::Train => self.train,
+            Split::Validation => self.validation,
+            Split::Test => self.test,
+        }
+    }
+
+    fn add(&mut self, split: Split) {
+        match split {
+            Split::Train => self.train += 1,
+            Split::Validation => self.validation += 1,
+            Split::Test => self.test += 1,
+        }
+    }
+}
+
+/// What [`assign_splits`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SplitSummary {
+    /// Groups of all strata.
+    pub groups: SplitCounts,
+    /// Groups of each stratum.
+    pub strata: BTreeMap<Stratum, SplitCounts>,
+}
+
+impl SplitSummary {
+    /// Splits without a single group, as happens by chance when there are few.
+    pub fn empty_splits(&self) -> Vec<Split> {
+        let splits = [Split::Train, Split::Validation, Split::Test];
+        splits
+            .into_iter()
+            .filter(|&split| self.groups.of(split) == 0)
+            .collect()
+    }
+}
+
+/// Gives every row its split, over what it had.
+///
+/// # Errors
+/// [`Error::Fractions`] unless both are at least 0 and their sum is below 1.
+pub fn assign_splits(
+    index: &mut CohortIndex,
+    seed: u64,
+    fractions: SplitFractions,
+) -> Result<SplitSummary, Error> {
+    let SplitFractions { validation, test } = fractions;
+    if !(validation >= 0.0 && test >= 0.0 && validation + test < 1.0) {
+        return Err(Error::Fractions { validation, test });
+    }
+    let mut youngest: BTreeMap<&str, &IndexRow> = BTreeMap::new();
+    for row in &index.rows {
+        let first = youngest.entry(&row.group_key).or_insert(row);
+        if row_order(row) < row_order(first) {
+            *first = row;
+        }
+    }
+    let mut summary = SplitSummary::default();
+    for (key, row) in youngest {
+        let split = split_of(key, seed, fractions);
+        summary.groups.add(split);
+        summary
+            .strata
+            .entry(stratum_of(row))
+            .or_default()
+            .add(split);
+    }
+    for row in &mut index.rows {
+        row.split = Some(split_of(&row.group_key, seed, fractions));
+    }
+    Ok(summary)
+}
+
+/// Age first; the rest only makes the order complete. Ages are not negative, so their bits sort as they do.
+fn row_order(row: &IndexRow) -> (u64, &str, Sex, &Path) {
+    (
+        row.age_years.years().to_bits(),
+        &row.cohort,
+        row.sex,
+        &row.scan,
+    )
+}
+
+fn stratum_of(row: &IndexRow) -> Stratum {
+    let bin = (row.age_years.years() / AGE_BIN_YEARS).floor();
+    Stratum {
+        cohort: row.cohort.clone(),
+        sex: row.sex,
+        from_age_years: (bin * AGE_BIN_YEARS) as u32,
+    }
+}
+
+/// Test lies at the low end of the unit interval and validation at the high end, so that changing one fraction moves
+/// only groups between that split and training.
+fn split_of(group_key: &str, seed: u64, fractions: SplitFractions) -> Split {
+    let position = position_of(group_key, seed);
+    if position < fractions.test {
+        Split::Test
+    } else if position >= 1.0 - fractions.validation {
+        Split::Validation
+    } else {
+        Split::Train
+    }
+}
+
+/// A number within 0 (included) to 1 (excluded), spread evenly over keys. Part of the contract: changing it moves
+/// people between the splits of runs that are compared.
+fn position_of(group_key: &str, seed: u64) -> f64 {
+    let mut hasher = blake3::Hasher::new_derive_key("brainage 2026 split by group key");
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(group_key.as_bytes());
+    let mut bytes = [0; 8];
+    hasher.finalize_xof().fill(&mut bytes);
+    (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Makes sure that nothing is on two sides: no group, no participant and no scan file.
+///
+/// Rows without a split are not looked at.
+///
+/// # Errors
+/// [`Error::Leakage`] names the first participant concerned. Group keys are not shown, since they may be the ids of
+/// families, which some cohorts restrict.
+pub fn check_leakage(index: &CohortIndex) -> Result<(), Error> {
+    check_shared(index, "the group", |row| row.group_key.as_str())?;
+    check_shared(index, "the data", |row| {
+        (row.cohort.as_str(), row.participant_id.as_str())
+    })?;
+    check_shared(index, "a scan", |row| row.scan.as_os_str())
+}
+
+fn check_shared<'a, K: Hash + Eq>(
+    index: &'a CohortIndex,
+    what: &'static str,
+    key_of: impl Fn(&'a IndexRow) -> K,
+) -> Result<(), Error> {
+    // Only looked up, never iterated: the order of the rows decides what is reported.
+    let mut first_split = HashMap::with_capacity(index.rows.len());
+    for row in &index.rows {
+        let Some(split) = row.split else { continue };
+        let first = *first_split.entry(key_of(row)).or_insert(split);
+        if first != split {
+            return Err(Error::Leakage {
+                what,
+                cohort: row.cohort.clone(),
+                participant: row.participant_id.to_string(),
+                splits: format!("{first} and {split}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::tests::row;
+    use proptest::prelude::*;
+
+    const FRACTIONS: SplitFractions = SplitFractions {
+        validation: 0.1,
+        test: 0.2,
+    };
+
+    fn index_of(n: usize) -> CohortIndex {
+        let rows =
+            (0..n).map(|i| row("ukbb", &(1_000_000 + i).to_string(), 45.0 + (i % 40) as f64));
+        CohortIndex {
+            rows: rows.collect(),
+        }
+    }
+
+    #[test]
+    fn large_cohorts_come_close_to_the_fractions_in_every_stratum() {
+        let mut index = index_of(20_000);
+        let summary = assign_splits(&mut index, 7, FRACTIONS).unwrap();
+        assert_eq!(summary.strata.len(), 8);
+        for (stratum, counts) in &summary.strata {
+            // 2 500 groups: the standard deviation of a share of 0.2 is 0.008.
+            assert!(
+                (counts.test as f64 / 2500.0 - 0.2).abs() < 0.035,
+                "{stratum:?} {counts:?}"
+            );
+            assert!(
+                (counts.validation as f64 / 2500.0 - 0.1).abs() < 0.03,
+                "{stratum:?} {counts:?}"
+            );
+        }
+        assert_eq!(summary.empty_splits(), []);
+        check_leakage(&index).unwrap();
+    }
+
+    #[test]
+    fn the_split_of_a_key_is_the_same_in_every_version() {
+        let parts =
+            ["ukbb:1000223", "camcan:CC110033", "ixi:IXI012"].map(|key| position_of(key, 1));
+        assert_eq!(
+            parts.map(|part| (part * 1000.0).floor()),
+            [275.0, 636.0, 501.0]
+        );
+    }
+
+    #[test]
+    fn few_subjects_can_leave_a_split_empty_and_the_summary_says_so() {
+        let mut index = index_of(1);
+        let summary = assign_splits(&mut index, 1, FRACTIONS).unwrap();
+        assert_eq!(summary.empty_splits().len(), 2);
+    }
+
+    #[test]
+    fn fractions_that_leave_nothing_to_train_on_are_refused() {
+        for (validation, test) in [
+            (0.5, 0.5),
+            (-0.1, 0.2),
+            (f64::NAN, 0.1),
+            (0.1, f64::INFINITY),
+        ] {
+            let fractions = SplitFractions { validation, test };
+            assert!(
+                assign_splits(&mut index_of(1), 1, fractions).is_err(),
+                "{fractions:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn shared_groups_participants_and_scans_are_found() {
+        let check = |change: fn(&mut IndexRow), expected: &str| {
+            let mut index = index_of(2);
+            index.rows[0].split = Some(Split::Train);
+            index.rows[1].split = Some(Split::Test);
+            check_leakage(&index).unwrap();
+            change(&mut index.rows[1]);
+            let message = check_leakage(&index).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
+            assert!(
+                message.ends_with("is in splits train and test, expected one"),
+                "{message}"
+            );
+        };
+        check(|row| row.group_key = "ukbb:1000000".to_owned(), "the group");
+        check(
+            |row| row.participant_id = "1000000".to_owned().try_into().unwrap(),
+            "the data",
+        );
+        check(
+            |row| row.scan = "/data/ukbb/1000000.nii.gz".into(),
+            "a scan",
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn scans_of_a_group_stay_together_whatever_the_order_and_whoever_is_added(
+            people in proptest::collection::vec((0_u16..60, 0_u16..20, 18.0_f64..90.0), 1..80),
+            added in proptest::collection::vec((60_u16..120, 20_u16..40, 0.0_f64..120.0), 0..40),
+            seed in any::<u64>(),
+            validation in 0.0_f64..0.5,
+            test in 0.0_f64..0.49,
+        ) {
+            let fractions = SplitFractions { validation, test };
+            let rows = |people: &[(u16, u16, f64)]| -> Vec<IndexRow> {
+                let made = people.iter().map(|&(person, family, age)| {
+                    let mut row = row("hcp", &person.to_string(), age);
+                    row.group_key = format!("hcp:family-{family}");
+                    row
+                });
+                made.collect()
+            };
+            let mut first = CohortIndex { rows: rows(&people) };
+            assign_splits(&mut first, seed, fractions).unwrap();
+            let split_of_group: BTreeMap<_, _> =
+                first.rows.iter().map(|row| (row.group_key.clone(), row.split)).collect();
+            for row in &first.rows {
+                prop_assert_eq!(split_of_group[&row.group_key], row.split);
+            }
+
+            let mut more = CohortIndex { rows: rows(&added) };
+            more.rows.extend(first.rows.iter().rev().cloned());
+            assign_splits(&mut more, seed, fractions).unwrap();
+            for row in &more.rows {
+                prop_assert!(row.split.is_some());
+                if let Some(&split) = split_of_group.get(&row.group_key) {
+                    prop_assert_eq!(split, row.split);
+                }
+            }
+        }
+    }
+}
