@@ -1,1 +1,21 @@
-//! brainage
+//! Predicts the age of a brain from a T1-weighted MRI scan.
+//!
+//! The data's way: cohort folders become an index (`brainage-cohorts`), scans become cached volumes
+//! (`brainage-pipelines`); [`data`] makes batches of them, [`models`] are lists of blocks of [`nn`] layers, [`engine`]
+//! trains each block on its device, [`run`] keeps what a training leaves, [`model_file`] what prediction needs,
+//! [`predict`] says what it answered, [`eval`] and [`report`] how good it is.
+
+pub mod config;
+pub mod data;
+pub mod engine;
+mod error;
+pub mod eval;
+pub mod model_file;
+pub mod models;
+pub mod nn;
+pub mod predict;
+pub mod report;
+pub mod run;
+mod tensor_file;
+
+pub use error::Error;

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 /// What a random stream is drawn for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Initial weights; key: block, layer.
+    /// Initial weights; key: place, layer.
     Initialization,
     /// Order of the samples; key: epoch.
     Shuffle,
     /// Changes of a training volume; key: epoch, sample.
     Augmentation,
-    /// Units that are switched off; key: step, block, layer, sample.
+    /// Units that are switched off; key: step, place, layer, sample.
     Dropout,
 }
 

@@ -46,8 +46,19 @@ pub struct Conv3d {
 impl Conv3d {
     /// Draws the kernel with variance 2/out on the matrix, as the method does (a normalization that follows hides
     /// the scale); the bias starts at 0.
-    pub fn new(shape: Conv3dShape, form: WeightForm, rng: &mut ChaCha8Rng, device: &Device) -> Self {
-        let Conv3dShape { in_channels, out_channels, kernel, stride, padding } = shape;
+    pub fn new(
+        shape: Conv3dShape,
+        form: WeightForm,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
+        let Conv3dShape {
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            padding,
+        } = shape;
         let sd = (2.0 / out_channels as f64).sqrt();
         let columns = in_channels * kernel.pow(3);
         let matrix = InitialMatrix::gaussian(out_channels, columns, sd, rng);
@@ -66,13 +77,19 @@ impl Conv3d {
     /// `[batch, in, x, y, z]` → `[batch, out, x', y', z']`.
     pub fn forward(&self, input: Tensor<5>) -> Tensor<5> {
         let k = self.kernel;
-        let kernel = self.weight.compose().reshape([self.out_channels, self.in_channels, k, k, k]);
+        let kernel = self
+            .weight
+            .compose()
+            .reshape([self.out_channels, self.in_channels, k, k, k]);
         let options = ConvOptions::new([self.stride; 3], [self.padding; 3], [1; 3], 1);
         module::conv3d(input, kernel, Some(self.bias.val()), options)
     }
 
     /// The same function with dense weights.
     pub fn fold(&self) -> Self {
-        Self { weight: self.weight.fold(), ..self.clone() }
+        Self {
+            weight: self.weight.fold(),
+            ..self.clone()
+        }
     }
 }

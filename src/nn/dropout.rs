@@ -1,4 +1,4 @@
-//! Dropout whose mask depends on (seed, step, block, layer, sample) and on nothing else.
+//! Dropout whose mask depends on (seed, step, place, layer, sample) and on nothing else.
 
 use burn::tensor::{Tensor, TensorData};
 use rand_chacha::rand_core::Rng as _;
@@ -20,7 +20,13 @@ pub fn dropout<const D: usize>(input: Tensor<D>, rate: f64, pass: &mut Pass) -> 
     let threshold = (rate * f64::from(u32::MAX)) as u32;
     let mut mask = Vec::with_capacity(dims[0] * per_sample);
     for mut rng in streams.into_iter().take(dims[0]) {
-        mask.extend((0..per_sample).map(|_| if rng.next_u32() < threshold { 0.0 } else { keep }));
+        mask.extend((0..per_sample).map(|_| {
+            if rng.next_u32() < threshold {
+                0.0
+            } else {
+                keep
+            }
+        }));
     }
     input.clone() * Tensor::from_data(TensorData::new(mask, dims), &input.device())
 }
@@ -33,9 +39,12 @@ mod tests {
     use burn::tensor::Device;
 
     fn dropped(samples: &[u64]) -> Vec<f32> {
-        let mut pass = Pass::Training(TrainingPass::new(Seed(1), 7, 0, samples.into()));
+        let mut pass = Pass::Training(TrainingPass::new(Seed(1), 7, samples.into()));
         let ones = Tensor::<2>::ones([samples.len(), 4000], &Device::flex());
-        dropout(ones, 0.25, &mut pass).into_data().try_into_vec::<f32>().expect("f32")
+        dropout(ones, 0.25, &mut pass)
+            .into_data()
+            .try_into_vec::<f32>()
+            .expect("f32")
     }
 
     #[test]
@@ -44,7 +53,11 @@ mod tests {
         let off = values.iter().filter(|v| **v == 0.0).count();
         // Binomial(4000, 0.25): four standard deviations are 110.
         assert!((off as i64 - 1000).abs() < 110, "{off}");
-        assert!(values.iter().all(|v| *v == 0.0 || (*v - 4.0 / 3.0).abs() < 1e-6));
+        assert!(
+            values
+                .iter()
+                .all(|v| *v == 0.0 || (*v - 4.0 / 3.0).abs() < 1e-6)
+        );
     }
 
     #[test]
@@ -56,6 +69,9 @@ mod tests {
     fn inference_drops_nothing() {
         let ones = Tensor::<2>::ones([1, 10], &Device::flex());
         let kept = dropout(ones, 0.5, &mut Pass::Inference);
-        assert_eq!(kept.into_data().try_into_vec::<f32>().expect("f32"), vec![1.0; 10]);
+        assert_eq!(
+            kept.into_data().try_into_vec::<f32>().expect("f32"),
+            vec![1.0; 10]
+        );
     }
 }

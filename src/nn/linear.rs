@@ -40,6 +40,9 @@ impl Linear {
 
     /// The same function with dense weights.
     pub fn fold(&self) -> Self {
-        Self { weight: self.weight.fold(), ..self.clone() }
+        Self {
+            weight: self.weight.fold(),
+            ..self.clone()
+        }
     }
 }

@@ -10,6 +10,25 @@ use crate::engine::seed::{Purpose, Seed};
 /// Mean and variance of one batch, per channel: `[channels]` each.
 pub type BatchStatistics = (Tensor<1>, Tensor<1>);
 
+/// Where in the network a layer stands: it keys the layer's random draws, whatever the cuts between blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A unit of the trunk, counted from the input.
+    Unit(usize),
+    /// The head that reads what this unit gives.
+    HeadAfter(usize),
+}
+
+impl Place {
+    /// Part of random keys: fixed for good.
+    pub fn key(self) -> u64 {
+        match self {
+            Self::Unit(unit) => unit as u64,
+            Self::HeadAfter(unit) => 1 << 32 | unit as u64,
+        }
+    }
+}
+
 /// One forward pass through a block.
 #[derive(Debug)]
 pub enum Pass {
@@ -19,28 +38,53 @@ pub enum Pass {
     Training(TrainingPass),
 }
 
+impl Pass {
+    /// Says which part of the network is entered.
+    pub fn enter(&mut self, place: Place) {
+        if let Self::Training(training) = self {
+            training.place = place;
+            training.n_dropouts = 0;
+        }
+    }
+
+    /// The statistics met on the way, in the order of the layers; none for inference.
+    pub fn into_statistics(self) -> Vec<BatchStatistics> {
+        match self {
+            Self::Inference => Vec::new(),
+            Self::Training(training) => training.statistics,
+        }
+    }
+}
+
 /// What a training pass needs to draw its masks, and the statistics that it meets on its way.
 #[derive(Debug)]
 pub struct TrainingPass {
     seed: Seed,
     step: u64,
-    block: u64,
     samples: Arc<[u64]>,
+    place: Place,
     n_dropouts: u64,
     statistics: Vec<BatchStatistics>,
 }
 
 impl TrainingPass {
-    /// A pass of step `step` through block `block`; `samples` names the batch's members in order.
-    pub fn new(seed: Seed, step: u64, block: u64, samples: Arc<[u64]>) -> Self {
-        Self { seed, step, block, samples, n_dropouts: 0, statistics: Vec::new() }
+    /// A pass of step `step`; `samples` names the batch's members in order.
+    pub fn new(seed: Seed, step: u64, samples: Arc<[u64]>) -> Self {
+        Self {
+            seed,
+            step,
+            samples,
+            place: Place::Unit(0),
+            n_dropouts: 0,
+            statistics: Vec::new(),
+        }
     }
 
     /// One stream per sample for the next dropout layer on the way.
     pub fn dropout_streams(&mut self) -> Vec<ChaCha8Rng> {
         let layer = self.n_dropouts;
         self.n_dropouts += 1;
-        let key = |sample| [self.step, self.block, layer, sample];
+        let key = |sample| [self.step, self.place.key(), layer, sample];
         self.samples
             .iter()
             .map(|sample| self.seed.stream(Purpose::Dropout, &key(*sample)))
@@ -50,10 +94,5 @@ impl TrainingPass {
     /// Notes the statistics of a normalization layer, in the order of the layers.
     pub fn note_statistics(&mut self, statistics: BatchStatistics) {
         self.statistics.push(statistics);
-    }
-
-    /// All statistics, in the order of the layers.
-    pub fn into_statistics(self) -> Vec<BatchStatistics> {
-        self.statistics
     }
 }

@@ -48,6 +48,27 @@ pub struct EigenWeight {
     p: Param<Tensor<2>>,
 }
 
+/// How many numbers a weight matrix has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WeightCounts {
+    /// Kept in training: r(m + n + 1) for factors.
+    pub stored: usize,
+    /// Independent ones: r(m + n − r) for orthonormal factors, mn at full rank.
+    pub degrees_of_freedom: usize,
+    /// Kept for inference: mn.
+    pub composed: usize,
+}
+
+impl std::iter::Sum for WeightCounts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |a, b| Self {
+            stored: a.stored + b.stored,
+            degrees_of_freedom: a.degrees_of_freedom + b.degrees_of_freedom,
+            composed: a.composed + b.composed,
+        })
+    }
+}
+
 /// A Gaussian matrix on the host, row by row, from which a [`Weight`] is made.
 #[derive(Clone, Debug)]
 pub struct InitialMatrix {
@@ -63,7 +84,11 @@ impl InitialMatrix {
             let z: f64 = StandardNormal.sample(rng);
             (sd * z) as f32
         };
-        Self { rows, columns, values: (0..rows * columns).map(draw).collect() }
+        Self {
+            rows,
+            columns,
+            values: (0..rows * columns).map(draw).collect(),
+        }
     }
 
     /// The thin singular value decomposition W = U·diag(S)·Vᵀ, in f64.
@@ -81,10 +106,16 @@ impl InitialMatrix {
         let svd = triangle.svd(true, true);
         let rank = svd.singular_values.len();
         let tall_side = basis * svd.u.unwrap_or_else(|| DMatrix::identity(rank, rank));
-        let short_side =
-            svd.v_t.unwrap_or_else(|| DMatrix::identity(rank, rank)).transpose();
+        let short_side = svd
+            .v_t
+            .unwrap_or_else(|| DMatrix::identity(rank, rank))
+            .transpose();
         let values = svd.singular_values.iter().copied().collect();
-        if wide { (short_side, values, tall_side) } else { (tall_side, values, short_side) }
+        if wide {
+            (short_side, values, tall_side)
+        } else {
+            (tall_side, values, short_side)
+        }
     }
 
     /// Puts the matrix on a device, in the wanted form.
@@ -92,7 +123,9 @@ impl InitialMatrix {
         match form {
             WeightForm::Dense => {
                 let data = TensorData::new(self.values, [self.rows, self.columns]);
-                Weight::Dense(DenseWeight { matrix: Param::from_data(data, device) })
+                Weight::Dense(DenseWeight {
+                    matrix: Param::from_data(data, device),
+                })
             }
             WeightForm::Eigen => {
                 let (q, lambda, p) = self.thin_svd();
@@ -154,11 +187,35 @@ impl Weight {
         }
     }
 
+    /// How many numbers the matrix has, three ways.
+    pub fn counts(&self) -> WeightCounts {
+        match self {
+            Self::Dense(dense) => {
+                let n: usize = dense.matrix.val().dims().iter().product();
+                WeightCounts {
+                    stored: n,
+                    degrees_of_freedom: n,
+                    composed: n,
+                }
+            }
+            Self::Eigen(eigen) => {
+                let ([rows, rank], [columns, _]) = (eigen.q.val().dims(), eigen.p.val().dims());
+                WeightCounts {
+                    stored: rank * (rows + columns + 1),
+                    degrees_of_freedom: rank * (rows + columns - rank),
+                    composed: rows * columns,
+                }
+            }
+        }
+    }
+
     /// The same function with dense weights, as inference uses it.
     pub fn fold(&self) -> Self {
         let device = self.compose().device();
         let data = self.compose().into_data();
-        Self::Dense(DenseWeight { matrix: Param::from_data(data, &device) })
+        Self::Dense(DenseWeight {
+            matrix: Param::from_data(data, &device),
+        })
     }
 }
 
@@ -206,13 +263,19 @@ mod tests {
             .expect("eigen weights have a penalty")
             .into_scalar();
         assert!(start < 1e-9, "{start}");
-        eigen.q = eigen.q.map(|q| Tensor::from_inner(q.inner() * 1.3 + 0.01).require_grad());
-        let penalty = Weight::Eigen(eigen.clone()).orthogonality_penalty().expect("as above");
+        eigen.q = eigen
+            .q
+            .map(|q| Tensor::from_inner(q.inner() * 1.3 + 0.01).require_grad());
+        let penalty = Weight::Eigen(eigen.clone())
+            .orthogonality_penalty()
+            .expect("as above");
         let gradients = penalty.backward();
         let q = eigen.q.val();
         let expected = q.clone().inner().matmul(gram_error(q.clone().inner())) * 4.0;
         let found = q.grad(&gradients).expect("Q is trained");
-        found.into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::relative(1e-4));
+        found
+            .into_data()
+            .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::relative(1e-4));
     }
 
     #[test]
@@ -220,6 +283,9 @@ mod tests {
         let eigen = matrix(6, 20).into_weight(WeightForm::Eigen, &Device::flex());
         let folded = eigen.fold();
         assert!(folded.orthogonality_penalty().is_none());
-        folded.compose().into_data().assert_eq(&eigen.compose().into_data(), true);
+        folded
+            .compose()
+            .into_data()
+            .assert_eq(&eigen.compose().into_data(), true);
     }
 }

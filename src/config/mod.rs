@@ -1,0 +1,3 @@
+//! What the user sets: the project file and the training config, parsed once into checked types.
+
+pub mod train;

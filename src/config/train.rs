@@ -1,0 +1,304 @@
+//! The training config: TOML with every key present, changed by `--set section.key=value`, parsed into checked types.
+//!
+//! There are no defaults in the code: a config says everything, so a run folder's `config.toml` is the whole truth.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::data::augment::AugmentationConfig;
+use crate::engine::checkpoint::CheckpointConfig;
+use crate::engine::device::DeviceName;
+use crate::engine::optimizer::OptimizerConfig;
+use crate::engine::schedule::ScheduleConfig;
+use crate::engine::seed::Seed;
+use crate::engine::worker::OrthogonalityConfig;
+use crate::models::{ModelConfig, Regime};
+
+/// The config that `train` takes where none is named.
+pub const BRAIN_CNN: &str = include_str!("../../configs/brain-cnn.toml");
+/// The small sibling that `demo` takes.
+pub const BRAIN_CNN_SMALL: &str = include_str!("../../configs/brain-cnn-small.toml");
+
+/// A whole training config.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// What is trained on.
+    pub data: DataConfig,
+    /// What is trained.
+    pub model: ModelConfig,
+    /// How it is trained.
+    pub train: TrainSection,
+}
+
+/// The `[data]` part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Name of the preprocessing recipe.
+    pub recipe: String,
+    /// Changes of training volumes.
+    pub augmentation: AugmentationConfig,
+    /// Shares of the participants that don't train.
+    pub split: SplitConfig,
+}
+
+/// The `[data.split]` part.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitConfig {
+    /// Share for the age-bias correction and for watching the training.
+    pub validation: f64,
+    /// Share for the evaluation.
+    pub test: f64,
+}
+
+/// The `[train]` part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSection {
+    /// Whether gradients cross from block to block.
+    pub regime: Regime,
+    /// Passes over the training set.
+    pub epochs: u64,
+    /// Scans in a batch.
+    pub batch_size: usize,
+    /// Seed of everything random.
+    pub seed: Seed,
+    /// Where the blocks live.
+    pub devices: Vec<DeviceName>,
+    /// What is minimized.
+    pub loss: Loss,
+    /// How bases are kept orthonormal.
+    pub orthogonality: OrthogonalityConfig,
+    /// How parameters move.
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate changes.
+    pub schedule: ScheduleConfig,
+    /// When the state is saved.
+    pub checkpoint: CheckpointConfig,
+}
+
+/// What is minimized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Mean absolute error of the standardized age.
+    Mae,
+}
+
+impl TrainConfig {
+    /// Reads a config; `origin` names it in errors. `changes` are `section.key=value`, values as in TOML (a bare word
+    /// counts as a string); only keys that exist can be changed.
+    ///
+    /// # Errors
+    /// [`Error::Toml`] with the line of the file, [`Error::Config`] with the key of a change or of a value that
+    /// cannot be.
+    pub fn parse(text: &str, origin: &Path, changes: &[String]) -> Result<Self, Error> {
+        let written: Self =
+            toml::from_str(text).map_err(|error| toml_error(text, origin, &error))?;
+        let mut config = written;
+        for change in changes {
+            config = config.with(change)?;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The config as TOML, every key present.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where a value has no TOML form.
+    pub fn to_toml(&self) -> Result<String, Error> {
+        toml::to_string_pretty(self).map_err(|error| refusal("config", error.to_string()))
+    }
+
+    fn with(&self, change: &str) -> Result<Self, Error> {
+        let refuse = |key: &str, message: &str| Err(refusal(&format!("--set {key}"), message));
+        let Some((key, value)) = change.split_once('=') else {
+            return refuse(change, "no `=`, expected section.key=value");
+        };
+        let (key, value) = (key.trim(), value.trim());
+        let mut root =
+            toml::Value::try_from(self).map_err(|error| refusal(key, error.to_string()))?;
+        let mut at = &mut root;
+        for part in key.split('.') {
+            let Some(next) = at.as_table_mut().and_then(|table| table.get_mut(part)) else {
+                return refuse(key, "no such key in the config");
+            };
+            at = next;
+        }
+        *at = value_of(value);
+        root.try_into()
+            .map_err(|error: toml::de::Error| refusal(&format!("--set {key}"), error.message()))
+    }
+
+    /// What the types don't say.
+    fn check(&self) -> Result<(), Error> {
+        let Self { data, train, .. } = self;
+        let share = |v: f64| (0.0..1.0).contains(&v);
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        let checks = [
+            ("train.epochs", train.epochs > 0, "0, expected at least 1"),
+            (
+                "train.batch_size",
+                train.batch_size > 0,
+                "0, expected at least 1",
+            ),
+            (
+                "train.devices",
+                !train.devices.is_empty(),
+                "empty, expected at least one device",
+            ),
+            (
+                "train.checkpoint.every_steps",
+                train.checkpoint.every_steps > 0,
+                "0, expected at least 1",
+            ),
+            (
+                "train.optimizer.learning_rate",
+                positive(train.optimizer.learning_rate),
+                "not above 0",
+            ),
+            (
+                "train.optimizer.max_gradient_norm",
+                positive(train.optimizer.max_gradient_norm),
+                "not above 0",
+            ),
+            (
+                "train.orthogonality.weight",
+                train.orthogonality.weight >= 0.0,
+                "below 0",
+            ),
+            (
+                "train.schedule.warmup",
+                share(train.schedule.warmup),
+                "not a share from 0 to below 1",
+            ),
+            (
+                "data.augmentation.flip",
+                (0.0..=1.0).contains(&data.augmentation.flip),
+                "not a share from 0 to 1",
+            ),
+            (
+                "data.augmentation.gain_sd",
+                share(data.augmentation.gain_sd),
+                "not from 0 to below 1",
+            ),
+            (
+                "data.split",
+                share(data.split.validation)
+                    && share(data.split.test)
+                    && data.split.validation + data.split.test < 1.0,
+                "validation and test are no shares that leave something to train on",
+            ),
+            ("model.width", positive(self.model.width), "not above 0"),
+        ];
+        for (key, holds, message) in checks {
+            if !holds {
+                return Err(refusal(key, message));
+            }
+        }
+        self.model.block_starts(train.regime)?;
+        Ok(())
+    }
+}
+
+fn refusal(key: &str, message: impl Into<String>) -> Error {
+    Error::Config {
+        key: key.to_owned(),
+        message: message.into(),
+    }
+}
+
+/// A TOML value; what is none is a string.
+fn value_of(text: &str) -> toml::Value {
+    let table: Result<toml::Table, _> = toml::from_str(&format!("value = {text}"));
+    let value = table.ok().and_then(|mut table| table.remove("value"));
+    value.unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}
+
+/// Where in the file the parser stumbled, on one line.
+pub(crate) fn toml_error(text: &str, origin: &Path, error: &toml::de::Error) -> Error {
+    let start = error.span().map_or(0, |span| span.start).min(text.len());
+    let line = 1 + text.as_bytes()[..start]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count();
+    let message = error
+        .message()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    Error::Toml {
+        path: origin.to_path_buf(),
+        line,
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, changes: &[&str]) -> Result<TrainConfig, Error> {
+        let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).collect();
+        TrainConfig::parse(text, Path::new("x.toml"), &changes)
+    }
+
+    #[test]
+    fn the_configs_that_ship_are_whole_and_come_back_from_their_own_toml() {
+        for text in [BRAIN_CNN, BRAIN_CNN_SMALL] {
+            let config = parse(text, &[]).unwrap();
+            assert_eq!(parse(&config.to_toml().unwrap(), &[]).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_file_line_and_key() {
+        let text = BRAIN_CNN.replacen("epochs = 100", "epochs = 100\nepoch = 3", 1);
+        let line = 1 + text.lines().position(|l| l == "epoch = 3").unwrap();
+        let refused = parse(&text, &[]).unwrap_err().to_string();
+        assert!(
+            refused.contains("x.toml") && refused.contains("`epoch`"),
+            "{refused}"
+        );
+        assert!(
+            refused.contains(&format!("line {line}")),
+            "{refused} {line}"
+        );
+    }
+
+    #[test]
+    fn a_set_changes_one_existing_key_and_nothing_else() {
+        let changed = parse(
+            BRAIN_CNN,
+            &[
+                "train.regime=backprop",
+                "train.optimizer.learning_rate = 0.5",
+            ],
+        )
+        .unwrap();
+        let mut expected = parse(BRAIN_CNN, &[]).unwrap();
+        expected.train.regime = Regime::Backprop;
+        expected.train.optimizer.learning_rate = 0.5;
+        assert_eq!(changed, expected);
+    }
+
+    #[test]
+    fn a_set_of_an_unknown_key_or_an_impossible_value_names_the_key() {
+        for (change, key) in [
+            ("train.epoch=3", "train.epoch"),
+            ("train.epochs=many", "train.epochs"),
+            ("train.epochs=0", "train.epochs"),
+            ("epochs", "epochs"),
+            ("model.cuts=[3, 2]", "model.cuts"),
+            ("train.devices=[\"gpu\"]", "train.devices"),
+        ] {
+            let refused = parse(BRAIN_CNN, &[change]).unwrap_err().to_string();
+            assert!(refused.contains(key), "{change}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What a training says while it runs. The loop emits, sinks show or keep.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened in a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// A step of all blocks is done.
+    Step {
+        /// From 0.
+        step: u64,
+        /// From 0.
+        epoch: u64,
+        /// Learning rate.
+        learning_rate: f64,
+        /// Mean absolute error of each block's head on the batch, years.
+        mae_years: Vec<f64>,
+        /// Loss of each block: standardized error plus penalty.
+        loss: Vec<f64>,
+    },
+    /// An epoch of all blocks is done.
+    Epoch {
+        /// From 0.
+        epoch: u64,
+        /// Step of the run after it.
+        step: u64,
+        /// Mean over the epoch's samples of each block's absolute error, years.
+        mae_years: Vec<f64>,
+        /// Largest departure from orthonormality in each block.
+        orthogonality_error: Vec<f64>,
+    },
+    /// The validation set was estimated.
+    Validation {
+        /// Epoch that came before.
+        epoch: u64,
+        /// Step of the run.
+        step: u64,
+        /// Scans.
+        n: usize,
+        /// Mean absolute error of each block's head, years.
+        mae_years: Vec<f64>,
+    },
+    /// A checkpoint was written.
+    Checkpoint {
+        /// Steps that it holds.
+        step: u64,
+    },
+}
+
+/// Takes events.
+pub trait EventSink {
+    /// Shows or keeps an event.
+    ///
+    /// # Errors
+    /// What the file system answered, for sinks that write.
+    fn emit(&mut self, event: &Event) -> std::io::Result<()>;
+}

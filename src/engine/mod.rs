@@ -1,0 +1,16 @@
+//! The block-local training engine.
+//!
+//! A batch flows through the workers, one for each device; each worker trains its blocks on the answers of their own
+//! heads and hands on what they computed *before* the update, without a graph. So the order in time does not matter:
+//! sequential and pipelined execution give the same bits. Batches come from [`crate::data`]; events go to sinks, states
+//! to checkpoints. The engine knows nothing of cohorts, scans or reports.
+
+pub mod checkpoint;
+pub mod device;
+pub mod event;
+pub mod executor;
+pub mod optimizer;
+pub mod schedule;
+pub mod seed;
+pub mod trainer;
+pub mod worker;

@@ -1,0 +1,12 @@
+//! Networks: a list of blocks, each with a local head.
+//!
+//! A network knows layers and shapes; it knows no optimizer, device placement, regime or file. The regime is only a
+//! question of cuts: backprop is the same network as one block with the final head alone.
+
+pub mod block;
+pub mod brain_cnn;
+mod network;
+pub mod parameters;
+
+pub use block::Block;
+pub use network::{Cuts, ModelConfig, ModelName, Network, ParameterCounts, Regime};

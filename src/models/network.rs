@@ -1,0 +1,268 @@
+//! From settings to a list of blocks.
+
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::block::{Block, Unit};
+use super::brain_cnn::{BatchNormConfig, ConvStage, ConvStageConfig};
+use crate::Error;
+use crate::engine::seed::{Purpose, Seed};
+use crate::nn::head::{Head, HeadKind, HeadShape};
+use crate::nn::pass::{Pass, Place};
+use crate::nn::weight::{WeightCounts, WeightForm};
+
+/// The architectures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelName {
+    /// Convolutional stages, see [`super::brain_cnn`].
+    BrainCnn,
+}
+
+/// Where the network is cut into blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", untagged)]
+pub enum Cuts {
+    /// By name.
+    Named(NamedCuts),
+    /// Numbers of the units that begin a new block, such as `[1, 2, 3]`.
+    Before(Vec<usize>),
+}
+
+/// Cuts that have a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamedCuts {
+    /// As in the paper: each convolutional stage is a block.
+    Published,
+}
+
+/// Whether gradients cross from block to block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Regime {
+    /// One loss at the end; the network is one block.
+    Backprop,
+    /// Each block learns from its own head; no gradient crosses a cut.
+    Local,
+}
+
+/// The `[model]` part of a config: everything that decides shapes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Architecture.
+    pub name: ModelName,
+    /// Form of all weight matrices.
+    pub weights: WeightForm,
+    /// Factor on all channel counts.
+    pub width: f64,
+    /// Where a local network is cut.
+    pub cuts: Cuts,
+    /// Heads of all blocks but the last.
+    pub head: HeadKind,
+    /// Width of the dense layer in the last head.
+    pub final_hidden: usize,
+    /// Dropout in the last head.
+    pub final_dropout: f64,
+    /// Batch normalization of the stages.
+    pub batch_norm: BatchNormConfig,
+    /// The stages, from the input on.
+    pub stages: Vec<ConvStageConfig>,
+}
+
+/// A list of blocks.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// From the input on.
+    pub blocks: Vec<Block>,
+}
+
+/// How many numbers a network has, three ways; biases and normalization are in each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParameterCounts {
+    /// Kept in training: factors as they are.
+    pub stored: usize,
+    /// Independent numbers: factors less their orthonormality.
+    pub degrees_of_freedom: usize,
+    /// Kept for inference: W itself, all heads included.
+    pub composed: usize,
+    /// The part of `composed` that belongs to heads which only train (all but the last).
+    pub auxiliary_heads: usize,
+}
+
+impl ModelConfig {
+    /// Channels after each stage.
+    fn channels(&self) -> Vec<usize> {
+        let scaled =
+            |stage: &ConvStageConfig| (stage.channels as f64 * self.width).round().max(1.0);
+        self.stages
+            .iter()
+            .map(|stage| scaled(stage) as usize)
+            .collect()
+    }
+
+    /// Numbers of the units that begin a block, the first one included.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the cuts are not rising numbers of units.
+    pub fn block_starts(&self, regime: Regime) -> Result<Vec<usize>, Error> {
+        let n_units = self.stages.len();
+        let refuse = |message: String| {
+            Err(Error::Config {
+                key: "model.cuts".into(),
+                message,
+            })
+        };
+        if n_units == 0 {
+            return refuse("model.stages is empty, expected at least one stage".into());
+        }
+        let cuts: Vec<usize> = match (regime, &self.cuts) {
+            (Regime::Backprop, _) => Vec::new(),
+            (Regime::Local, Cuts::Named(NamedCuts::Published)) => (1..n_units).collect(),
+            (Regime::Local, Cuts::Before(cuts)) => cuts.clone(),
+        };
+        let starts: Vec<usize> = std::iter::once(0).chain(cuts).collect();
+        let rising = starts.windows(2).all(|pair| pair[0] < pair[1]);
+        if !rising || starts.iter().any(|start| *start >= n_units) {
+            return refuse(format!(
+                "{starts:?} are not rising unit numbers below {n_units}"
+            ));
+        }
+        Ok(starts)
+    }
+
+    /// Sides of the features after each stage, for an input grid.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where a side becomes too small for the next kernel.
+    pub fn feature_sides(&self, grid: [usize; 3]) -> Result<Vec<[usize; 3]>, Error> {
+        let mut sides = grid;
+        let mut all = Vec::with_capacity(self.stages.len());
+        for (number, stage) in self.stages.iter().enumerate() {
+            for side in &mut sides {
+                *side = stage.output_side(*side).ok_or_else(|| Error::Config {
+                    key: format!("model.stages[{number}]"),
+                    message: format!(
+                        "a side of {side} voxels is too small for a kernel of {} and pooling (input grid {}×{}×{})",
+                        stage.kernel, grid[0], grid[1], grid[2]
+                    ),
+                })?;
+            }
+            all.push(sides);
+        }
+        Ok(all)
+    }
+}
+
+impl Network {
+    /// Draws a network. The draws are keyed by the layer's place, so all regimes and cuts start from the same trunk.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the cuts are wrong.
+    pub fn new(
+        config: &ModelConfig,
+        regime: Regime,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let starts = config.block_starts(regime)?;
+        let n_units = config.stages.len();
+        let ends = starts.iter().skip(1).copied().chain([n_units]);
+        let blocks = starts
+            .iter()
+            .zip(ends)
+            .enumerate()
+            .map(|(index, (start, end))| Block {
+                units: (*start..end)
+                    .map(|unit| config.unit(unit, seed, device))
+                    .collect(),
+                head: config.head(end - 1, starts.len() - 1 - index, seed, device),
+                first_unit: *start,
+            });
+        Ok(Self {
+            blocks: blocks.collect(),
+        })
+    }
+
+    /// All heads' estimates of the standardized age, without dropout and with running statistics.
+    ///
+    /// # Shapes
+    /// `[batch, 1, x, y, z]` → for each block `[batch, 1]`.
+    pub fn estimates(&self, input: Tensor<5>) -> Vec<Tensor<2>> {
+        let mut features = input;
+        let mut estimates = Vec::with_capacity(self.blocks.len());
+        for block in &self.blocks {
+            features = block.forward(features, &mut Pass::Inference);
+            estimates.push(block.estimate(features.clone(), &mut Pass::Inference));
+        }
+        estimates
+    }
+
+    /// The same function with dense weights.
+    pub fn fold(&self) -> Self {
+        Self {
+            blocks: self.blocks.iter().map(Block::fold).collect(),
+        }
+    }
+
+    /// Counts the numbers of the network.
+    pub fn parameter_counts(&self) -> ParameterCounts {
+        let mut counts = ParameterCounts::default();
+        let last = self.blocks.len().saturating_sub(1);
+        for (index, block) in self.blocks.iter().enumerate() {
+            let of_weights = |weights: &[&crate::nn::weight::Weight]| {
+                weights
+                    .iter()
+                    .map(|weight| weight.counts())
+                    .sum::<WeightCounts>()
+            };
+            let block_counts = of_weights(&block.weights());
+            let all = super::parameters::count(block);
+            let others = all - block_counts.stored;
+            counts.stored += all;
+            counts.degrees_of_freedom += block_counts.degrees_of_freedom + others;
+            counts.composed += block_counts.composed + others;
+            if index != last {
+                let head = of_weights(&block.head.weights());
+                let head_others = super::parameters::count(&block.head) - head.stored;
+                counts.auxiliary_heads += head.composed + head_others;
+            }
+        }
+        counts
+    }
+}
+
+impl ModelConfig {
+    fn unit(&self, unit: usize, seed: Seed, device: &Device) -> Unit {
+        let channels = self.channels();
+        let in_channels = if unit == 0 { 1 } else { channels[unit - 1] };
+        let mut rng = seed.stream(Purpose::Initialization, &[Place::Unit(unit).key()]);
+        match self.name {
+            ModelName::BrainCnn => Unit::ConvStage(ConvStage::new(
+                &self.stages[unit],
+                [in_channels, channels[unit]],
+                self.batch_norm,
+                self.weights,
+                (&mut rng, device),
+            )),
+        }
+    }
+
+    /// The head after unit `unit`, with `remaining_blocks` to follow.
+    fn head(&self, unit: usize, remaining_blocks: usize, seed: Seed, device: &Device) -> Head {
+        let shape = HeadShape {
+            kind: if remaining_blocks == 0 {
+                HeadKind::GapMlp
+            } else {
+                self.head
+            },
+            channels: self.channels()[unit],
+            remaining_blocks,
+            hidden: self.final_hidden,
+            dropout: self.final_dropout,
+        };
+        let mut rng = seed.stream(Purpose::Initialization, &[Place::HeadAfter(unit).key()]);
+        Head::new(shape, self.weights, &mut rng, device)
+    }
+}

@@ -1,0 +1,134 @@
+//! The numbers of a module by name: counted, taken out, put back.
+//!
+//! Names are the paths of the fields, such as `units.0.convolution.weight.q`. Checkpoints and model files are made of
+//! these; whatever is put back is checked for its name and shape.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
+
+/// Tensors by name, in the order of their names.
+pub type NamedTensors = BTreeMap<String, TensorData>;
+
+/// What does not fit when tensors are put into a module.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// A tensor that the module needs is not there.
+    #[error("tensor `{name}` is missing")]
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor that the module does not have.
+    #[error("tensor `{name}` is not part of this network")]
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor of another shape or type.
+    #[error("tensor `{name}` has shape {found:?}, expected {expected:?} of f32")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// Shape that is there.
+        found: Vec<usize>,
+        /// Shape that the module has.
+        expected: Vec<usize>,
+    },
+}
+
+/// How many numbers a module has, running statistics included.
+pub fn count<M: Module>(module: &M) -> usize {
+    take(module).values().map(TensorData::num_elements).sum()
+}
+
+/// A copy of all tensors of a module.
+pub fn take<M: Module>(module: &M) -> NamedTensors {
+    let mut taker = Taker {
+        path: Vec::new(),
+        tensors: BTreeMap::new(),
+    };
+    module.visit(&mut taker);
+    taker.tensors
+}
+
+/// A module with the given tensors in place of its own; it stays on its device.
+///
+/// # Errors
+/// The first [`Misfit`].
+pub fn put<M: Module>(module: M, tensors: NamedTensors) -> Result<M, Misfit> {
+    let mut putter = Putter {
+        path: Vec::new(),
+        tensors,
+        misfit: None,
+    };
+    let module = module.map(&mut putter);
+    match (putter.misfit, putter.tensors.into_keys().next()) {
+        (Some(misfit), _) => Err(misfit),
+        (None, Some(name)) => Err(Misfit::Unknown { name }),
+        (None, None) => Ok(module),
+    }
+}
+
+struct Taker {
+    path: Vec<String>,
+    tensors: NamedTensors,
+}
+
+impl ModuleVisitor for Taker {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.tensors
+            .insert(self.path.join("."), param.val().into_data());
+    }
+}
+
+struct Putter {
+    path: Vec<String>,
+    tensors: NamedTensors,
+    misfit: Option<Misfit>,
+}
+
+impl ModuleMapper for Putter {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.join(".");
+        let Some(data) = self.tensors.remove(&name) else {
+            self.misfit.get_or_insert(Misfit::Missing { name });
+            return param;
+        };
+        let expected = param.val().dims();
+        if data.shape().as_slice() != expected.as_slice() || data.as_slice::<f32>().is_err() {
+            let found = data.shape().to_vec();
+            self.misfit.get_or_insert(Misfit::Shape {
+                name,
+                found,
+                expected: expected.to_vec(),
+            });
+            return param;
+        }
+        param.map(|old| {
+            let new = Tensor::from_data(data, &old.device());
+            if old.is_require_grad() {
+                new.require_grad()
+            } else {
+                new
+            }
+        })
+    }
+}

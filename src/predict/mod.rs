@@ -1,0 +1,3 @@
+//! What was predicted: the table of predictions.
+
+pub mod table;

@@ -1,0 +1,4 @@
+//! What a training leaves behind: its folder and the log of its metrics.
+
+pub mod dir;
+pub mod metrics_log;

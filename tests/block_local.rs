@@ -1,0 +1,276 @@
+//! What block-local training promises, on a tiny network: same bits from every executor, exact resumption, no gradient
+//! between blocks, and one block alone is plain backprop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use brainage::Error;
+use brainage::config::train::{BRAIN_CNN, BRAIN_CNN_SMALL, TrainConfig};
+use brainage::data::batch::{AgeScaling, BatchPlan, SampleSource};
+use brainage::engine::checkpoint::{CheckpointConfig, Checkpoints, Progress};
+use brainage::engine::device::{self, DeviceName};
+use brainage::engine::event::{Event, EventSink};
+use brainage::engine::executor::{Executor, Pipelined, Sequential};
+use brainage::engine::seed::Seed;
+use brainage::engine::trainer::{Outcome, Training, workers};
+use brainage::engine::worker::Objective;
+use brainage::models::parameters::{NamedTensors, take};
+use brainage::models::{Block, Network};
+use burn::tensor::Device;
+
+/// Volumes of 16 voxels a side whose mean says the age.
+struct Phantoms(usize);
+
+impl SampleSource for Phantoms {
+    fn len(&self) -> usize {
+        self.0
+    }
+    fn id(&self, sample: usize) -> u64 {
+        sample as u64 * 7919
+    }
+    fn age_years(&self, sample: usize) -> f64 {
+        20.0 + 5.0 * sample as f64
+    }
+    fn sides(&self) -> [usize; 3] {
+        [16; 3]
+    }
+    fn volume(&self, sample: usize) -> Result<Vec<f32>, Error> {
+        let value = |i: usize| ((i * 31 + sample * 17) % 101) as f32 / 50.0 - 1.0;
+        Ok((0..4096).map(|i| value(i) + 0.1 * sample as f32).collect())
+    }
+}
+
+/// Keeps events; asks to stop after a step.
+struct Sink<'a> {
+    events: Vec<Event>,
+    stop: Option<(&'a AtomicBool, u64)>,
+}
+
+impl EventSink for Sink<'_> {
+    fn emit(&mut self, event: &Event) -> std::io::Result<()> {
+        if let (Event::Step { step, .. }, Some((flag, last))) = (event, self.stop) {
+            flag.fetch_or(*step >= last, Ordering::Relaxed);
+        }
+        self.events.push(event.clone());
+        Ok(())
+    }
+}
+
+fn config(changes: &[&str]) -> TrainConfig {
+    let small = [
+        "model.width=0.5",
+        "model.final_hidden=8",
+        "train.epochs=3",
+        "train.batch_size=3",
+    ];
+    let changes: Vec<String> = small
+        .iter()
+        .chain(changes)
+        .map(|c| (*c).to_owned())
+        .collect();
+    TrainConfig::parse(BRAIN_CNN_SMALL, "small.toml".as_ref(), &changes).expect("a valid config")
+}
+
+#[derive(Clone, Copy)]
+enum How {
+    Sequential,
+    Pipelined(usize),
+}
+
+struct Trained {
+    blocks: Option<Vec<NamedTensors>>,
+    events: Vec<Event>,
+}
+
+/// Trains for all epochs, or until after `stop_after`, from the newest checkpoint in `folder`.
+fn train(
+    config: &TrainConfig,
+    how: How,
+    folder: &std::path::Path,
+    stop_after: Option<u64>,
+) -> Trained {
+    let section = &config.train;
+    let checkpoints = Checkpoints::new(folder.to_path_buf(), 2);
+    let (source, validation, stop) = (Phantoms(7), Phantoms(2), AtomicBool::new(false));
+    let ages: Vec<f64> = (0..7).map(|i| source.age_years(i)).collect();
+    let training = Training {
+        training: &source,
+        validation: &validation,
+        scaling: AgeScaling::of(&ages).expect("different ages"),
+        augmentation: config.data.augmentation,
+        plan: BatchPlan {
+            n_samples: 7,
+            batch_size: section.batch_size,
+            seed: section.seed,
+        },
+        epochs: section.epochs,
+        learning_rate: section.optimizer.learning_rate,
+        schedule: section.schedule,
+        checkpoints: &checkpoints,
+        checkpoint: CheckpointConfig {
+            every_steps: 100,
+            keep: 2,
+        },
+        stop: &stop,
+    };
+    let network = Network::new(&config.model, section.regime, section.seed, &Device::flex())
+        .expect("a network");
+    let n_blocks = network.blocks.len();
+    let latest = checkpoints.load_latest(n_blocks).expect("readable");
+    let (progress, states) = latest.map_or((Progress::default(), None), |c| {
+        (c.progress, Some(c.blocks))
+    });
+    let n_lanes = match how {
+        How::Sequential => 1,
+        How::Pipelined(n) => n,
+    };
+    let names: Vec<DeviceName> = (0..n_lanes).map(DeviceName::LogicalCpu).collect();
+    let objective = Objective {
+        seed: section.seed,
+        orthogonality: section.orthogonality,
+        optimizer: section.optimizer.clone(),
+    };
+    let lanes = device::open(&names).expect("logical devices");
+    let workers = workers(network, lanes, &objective, states).expect("fitting states");
+    let executor: Box<dyn Executor> = match how {
+        How::Sequential => Box::new(Sequential::new(workers)),
+        How::Pipelined(_) => Box::new(Pipelined::start(workers).expect("threads")),
+    };
+    let mut sink = Sink {
+        events: Vec::new(),
+        stop: stop_after.map(|step| (&stop, step)),
+    };
+    let outcome = training
+        .run(executor, n_blocks, progress, &mut sink)
+        .expect("a training without errors");
+    let blocks = match outcome {
+        Outcome::Finished(blocks) => Some(blocks.iter().map(|block: &Block| take(block)).collect()),
+        Outcome::Stopped { .. } => None,
+    };
+    Trained {
+        blocks,
+        events: sink.events,
+    }
+}
+
+fn train_whole(config: &TrainConfig, how: How) -> Trained {
+    let folder = tempfile::tempdir().expect("a folder");
+    train(config, how, folder.path(), None)
+}
+
+fn assert_same_bits(a: &NamedTensors, b: &NamedTensors) {
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    for (name, data) in a {
+        assert_eq!(data.as_bytes(), b[name].as_bytes(), "{name}");
+    }
+}
+
+#[test]
+fn pipelined_workers_give_the_bits_and_the_events_of_the_sequential_run() {
+    let config = config(&[]);
+    let sequential = train_whole(&config, How::Sequential);
+    let blocks = sequential.blocks.expect("finished");
+    assert_eq!(blocks.len(), 4);
+    for n_workers in [1, 2, 3, 4] {
+        let pipelined = train_whole(&config, How::Pipelined(n_workers));
+        assert_eq!(pipelined.events, sequential.events, "{n_workers} workers");
+        for (a, b) in blocks.iter().zip(pipelined.blocks.expect("finished")) {
+            assert_same_bits(a, &b);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_and_resumed_ends_with_the_bits_of_an_uninterrupted_one() {
+    // More steps than fit into the queues, so that stopping takes effect before the end.
+    let config = config(&["train.epochs=12"]);
+    let whole = train_whole(&config, How::Pipelined(4))
+        .blocks
+        .expect("finished");
+    for stop_after in [0, 3] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = train(&config, How::Pipelined(4), folder.path(), Some(stop_after));
+        assert!(first.blocks.is_none(), "it was to stop");
+        let rest = train(&config, How::Pipelined(2), folder.path(), None);
+        for (a, b) in whole.iter().zip(rest.blocks.expect("finished")) {
+            assert_same_bits(a, &b);
+        }
+    }
+}
+
+#[test]
+fn no_later_block_changes_what_the_first_one_learns() {
+    let first_block = |changes: &[&str]| {
+        let mut blocks = train_whole(&config(changes), How::Sequential)
+            .blocks
+            .expect("finished");
+        blocks.swap_remove(0)
+    };
+    // The same four stages; the last three blocks learn as one, with other heads.
+    let cut_once = first_block(&["model.cuts=[1]", "model.head=gap-linear"]);
+    let cut_thrice = first_block(&["model.cuts=[1, 2, 3]", "model.head=gap-linear"]);
+    assert_same_bits(&cut_once, &cut_thrice);
+}
+
+#[test]
+fn local_training_of_one_block_is_backprop() {
+    let local = train_whole(&config(&["model.cuts=[]"]), How::Sequential)
+        .blocks
+        .expect("finished");
+    let backprop = train_whole(&config(&["train.regime=backprop"]), How::Sequential)
+        .blocks
+        .expect("finished");
+    assert_eq!((local.len(), backprop.len()), (1, 1));
+    assert_same_bits(&local[0], &backprop[0]);
+}
+
+#[test]
+fn every_block_learns_and_its_bases_stay_orthonormal() {
+    let config = config(&["train.epochs=12", "train.optimizer.learning_rate=1e-3"]);
+    let events = train_whole(&config, How::Pipelined(2)).events;
+    let epochs: Vec<(&Vec<f64>, &Vec<f64>)> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Epoch {
+                mae_years,
+                orthogonality_error,
+                ..
+            } => Some((mae_years, orthogonality_error)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(epochs.len(), 12);
+    let (first, last) = (epochs[0], epochs[11]);
+    for block in 0..4 {
+        assert!(
+            last.0[block] < first.0[block],
+            "block {}: {first:?} {last:?}",
+            block + 1
+        );
+        // Above 0.1 a basis would no longer be orthonormal (see Weight::orthogonality_error).
+        assert!(
+            last.1[block] < 0.1,
+            "block {}: {}",
+            block + 1,
+            last.1[block]
+        );
+    }
+}
+
+#[test]
+fn the_published_network_has_the_published_number_of_parameters() {
+    // Yin et al. 2023, conv4k6d2 with a linear output: 2,343,729 with batch-norm statistics.
+    let changes = [
+        "model.weights=dense".to_owned(),
+        "train.regime=backprop".to_owned(),
+    ];
+    let config = TrainConfig::parse(BRAIN_CNN, "brain-cnn.toml".as_ref(), &changes).expect("valid");
+    let network = Network::new(&config.model, config.train.regime, Seed(1), &Device::flex())
+        .expect("a network");
+    assert_eq!(network.parameter_counts().stored, 2_343_729);
+    assert_eq!(
+        config.model.feature_sides([128; 3]).expect("fits").last(),
+        Some(&[3; 3])
+    );
+    assert!(config.model.feature_sides([91; 3]).is_ok());
+    assert!(config.model.feature_sides([90; 3]).is_err());
+}
