@@ -1,7 +1,9 @@
 //! From a T1 scan file to a harmonised volume in the cache.
 //!
-//! The data's way: [`mod@format`] reads a scan file, [`orient`] turns it to RAS+, a [`recipe`] says what is done to it,
-//! [`qc`] how well that went. [`space`] and [`volume`] hold what all of them speak of.
+//! The data's way: [`mod@format`] reads a scan file, [`orient`] turns it to RAS+, [`mod@preprocess`] takes it through
+//! the steps of a [`recipe`] ([`register`] to the [`template`], [`mask`], [`mod@resample`], [`intensity`], [`qc`]),
+//! [`cache`] keeps the result, [`batch`] does that for many scans at once and [`outputs`] writes it as files for other
+//! programs. [`space`] and [`volume`] hold what all of them speak of.
 //!
 //! This crate knows nothing of ages or participants: a path comes in, a volume with its quality goes out. It never
 //! changes a scan and never goes to the network.
@@ -9,11 +11,27 @@
 pub mod format;
 pub mod orient;
 pub mod recipe;
+pub mod template;
 
+pub mod preprocess;
+
+pub mod intensity;
+pub mod mask;
 pub mod qc;
+pub mod register;
+pub mod resample;
+
+pub mod batch;
+pub mod cache;
+mod contact_sheet;
+pub mod outputs;
 
 pub mod atomic;
 mod error;
+mod field_of_view;
+mod filter;
+mod interpolate;
+mod pyramid;
 pub mod space;
 pub mod volume;
 

@@ -1,0 +1,303 @@
+//! What preprocessing leaves behind for other programs and for eyes: NIfTI files, the affine, the quality, a picture.
+//!
+//! For a scan `STEM.nii.gz`:
+//!
+//! | file | content |
+//! |---|---|
+//! | `STEM_space-MNI.nii.gz` | the result on the recipe's grid |
+//! | `STEM_brainmask.nii.gz` | the brain mask on the scan's own voxels, as they are stored |
+//! | `STEM_space-MNI_brainmask.nii.gz` | the brain mask on the recipe's grid |
+//! | `STEM_affine.txt` | 4×4: RAS+ mm of the scan → MNI mm |
+//! | `STEM_qc.json` | verdict, reasons and measures, with recipe and hashes |
+//! | `STEM_qc.png` | slices of the scan in MNI space with the outline of the template's mask |
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::atomic::write_atomically;
+use crate::contact_sheet::contact_sheet;
+use crate::error::{Error, shown};
+use crate::format::{read_scan, write_nifti, write_nifti_mask};
+use crate::mask::template_mask_on_scan;
+use crate::preprocess::Preprocessed;
+use crate::qc::Qc;
+use crate::recipe::Recipe;
+use crate::space::Affine;
+use crate::template::Template;
+
+/// What `STEM_qc.json` says.
+#[derive(Serialize)]
+struct QcFile<'a> {
+    scan: String,
+    file_hash: String,
+    recipe: &'a str,
+    recipe_hash: String,
+    #[serde(flatten)]
+    qc: &'a Qc,
+    warnings: &'a [String],
+    mni_from_scan: Affine,
+}
+
+/// What tells the outputs of one scan from those of another.
+#[derive(Deserialize)]
+struct Owner {
+    scan: String,
+    file_hash: String,
+}
+
+/// Writes all files of one scan to `folder` and returns their paths, in the order of the table above.
+///
+/// The folder is made where there is none. Files of an earlier run are replaced; those of another scan of the same
+/// name are not.
+///
+/// # Errors
+/// [`Error::Read`] if the scan cannot be read any more; [`Error::Write`] and [`Error::Io`] for what cannot be written.
+pub fn write_outputs(
+    folder: &Path,
+    scan: &Path,
+    result: &Preprocessed,
+    recipe: &Recipe,
+    template: &Template,
+) -> Result<Vec<PathBuf>, Error> {
+    let stem = stem_of(scan);
+    let file = |ending: &str| folder.join(format!("{stem}_{ending}"));
+    fs_err::create_dir_all(folder).map_err(Error::io("making the output folder", folder))?;
+    let qc_path = file("qc.json");
+    check_owner(&qc_path, scan, result)?;
+
+    let read = read_scan(scan)?;
+    let mask_on_scan = template_mask_on_scan(&read.volume, &result.mni_from_scan, template);
+    let sheet = contact_sheet(&read.volume, &result.mni_from_scan, &template.mask);
+    let text = |path: &Path, content: &str| {
+        write_atomically(path, |file| file.write_all(content.as_bytes()))
+            .map_err(Error::io("writing the file", path))
+    };
+
+    let volume_path = file("space-MNI.nii.gz");
+    write_nifti(
+        &volume_path,
+        &result.volume,
+        &format!("brainage {}", recipe.name),
+    )?;
+    let mask_path = file("brainmask.nii.gz");
+    write_nifti_mask(
+        &mask_path,
+        &read.reorientation.undo(&mask_on_scan),
+        "brain mask",
+    )?;
+    let mni_mask_path = file("space-MNI_brainmask.nii.gz");
+    write_nifti_mask(&mni_mask_path, &result.mask, "brain mask")?;
+    let affine_path = file("affine.txt");
+    text(&affine_path, &affine_text(&result.mni_from_scan))?;
+    text(
+        &qc_path,
+        &qc_text(scan, result, recipe).map_err(Error::io("writing the file", &qc_path))?,
+    )?;
+    let sheet_path = file("qc.png");
+    write_atomically(&sheet_path, |out| sheet.write_png(out))
+        .map_err(Error::io("writing the picture", &sheet_path))?;
+    Ok(vec![
+        volume_path,
+        mask_path,
+        mni_mask_path,
+        affine_path,
+        qc_path,
+        sheet_path,
+    ])
+}
+
+/// The scan's file name without the endings of scan files.
+fn stem_of(scan: &Path) -> String {
+    let name = scan
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let without = |name: &str, endings: &[&str]| {
+        let bare = Path::new(name).extension().filter(|found| {
+            endings
+                .iter()
+                .any(|ending| found.eq_ignore_ascii_case(ending))
+        });
+        bare.and_then(|_| Path::new(name).file_stem())
+            .map(|stem| stem.to_string_lossy().into_owned())
+    };
+    let unpacked = without(&name, &["gz"]).unwrap_or(name);
+    without(&unpacked, &["nii", "hdr", "img"]).unwrap_or(unpacked)
+}
+
+/// Refuses to write over the outputs of another scan.
+fn check_owner(qc_path: &Path, scan: &Path, result: &Preprocessed) -> Result<(), Error> {
+    let there = match fs_err::read(qc_path) {
+        Ok(there) => there,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("reading earlier outputs", qc_path)(error)),
+    };
+    // What is no such file at all is no scan's.
+    let Ok(owner) = serde_json::from_slice::<Owner>(&there) else {
+        return Ok(());
+    };
+    if owner.scan == name_of(scan) || owner.file_hash == result.file_hash.to_string() {
+        return Ok(());
+    }
+    let problem = format!(
+        "it belongs to another scan of the same name, `{}`",
+        shown(Path::new(&owner.scan))
+    );
+    Err(Error::io("writing the outputs", qc_path)(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        problem,
+    )))
+}
+
+/// The scan's whole path, where the system can tell it.
+fn name_of(scan: &Path) -> String {
+    let whole = fs_err::canonicalize(scan).unwrap_or_else(|_| scan.to_path_buf());
+    whole.to_string_lossy().into_owned()
+}
+
+fn affine_text(affine: &Affine) -> String {
+    let mut text = String::new();
+    for row in affine.rows() {
+        let row = row.map(|value| format!("{value:>22.15}"));
+        let _infallible = writeln!(text, "{}", row.join(" "));
+    }
+    text
+}
+
+fn qc_text(scan: &Path, result: &Preprocessed, recipe: &Recipe) -> io::Result<String> {
+    let content = QcFile {
+        scan: name_of(scan),
+        file_hash: result.file_hash.to_string(),
+        recipe: &recipe.name,
+        recipe_hash: recipe.hash().to_string(),
+        qc: &result.qc,
+        warnings: &result.warnings,
+        mni_from_scan: result.mni_from_scan,
+    };
+    Ok(serde_json::to_string_pretty(&content)? + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::qc::QcVerdict;
+    use crate::space::VoxelShape;
+    use crate::template::template;
+    use crate::volume::{Mask, Volume};
+
+    /// A scan file stored left-to-right flipped, and a result that goes with it.
+    fn scan_and_result(path: &Path, gain: f32) -> Preprocessed {
+        let shape = VoxelShape([12, 14, 10]);
+        let place = Affine::from_rows([
+            [-8.0, 0.0, 0.0, 40.0],
+            [0.0, 8.0, 0.0, -60.0],
+            [0.0, 0.0, 8.0, -30.0],
+        ]);
+        let values = (0..shape.n_voxels())
+            .map(|i| (i % 97) as f32 * gain)
+            .collect();
+        write_nifti(path, &Volume::new(values, shape, place).unwrap(), "phantom").unwrap();
+        let grid = Recipe::named("coarse").unwrap().grid;
+        let mut values = vec![0.0; grid.shape.n_voxels()];
+        values[70_000] = 1.5;
+        let volume = Volume::new(values, grid.shape, grid.world_from_voxel()).unwrap();
+        let mask: Mask = volume.map(|value| *value > 0.0);
+        Preprocessed {
+            volume,
+            mask,
+            mni_from_scan: Affine::grid([1.0, 1.0, 1.1], [0.5, 0.0, -2.0]),
+            qc: Qc {
+                verdict: QcVerdict::Pass,
+                reasons: Vec::new(),
+                metrics: BTreeMap::new(),
+            },
+            file_hash: read_scan(path).unwrap().file_hash,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_six_files_hold_what_their_names_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let scan = folder.path().join("sub-01_T1w.nii.gz");
+        let result = scan_and_result(&scan, 1.0);
+        let (out, recipe) = (folder.path().join("out"), Recipe::named("coarse").unwrap());
+        let files = write_outputs(&out, &scan, &result, &recipe, template().unwrap()).unwrap();
+        let names: Vec<_> = files
+            .iter()
+            .map(|file| file.file_name().unwrap().to_str().unwrap())
+            .collect();
+        let endings = [
+            "space-MNI.nii.gz",
+            "brainmask.nii.gz",
+            "space-MNI_brainmask.nii.gz",
+            "affine.txt",
+            "qc.json",
+            "qc.png",
+        ];
+        assert_eq!(names, endings.map(|ending| format!("sub-01_T1w_{ending}")));
+        assert_eq!(
+            read_scan(&files[0]).unwrap().volume.get([46, 2, 26]),
+            result.volume.get([46, 2, 26])
+        );
+        let mask = read_scan(&files[1]).unwrap().header;
+        let stored = read_scan(&scan).unwrap().header;
+        assert_eq!(mask.stored_shape, stored.stored_shape);
+        assert_eq!(mask.world_from_stored, stored.world_from_stored);
+        assert_eq!(
+            read_scan(&files[2])
+                .unwrap()
+                .volume
+                .map(|value| *value > 0.5),
+            result.mask
+        );
+        let numbers: Vec<f64> = fs_err::read_to_string(&files[3])
+            .unwrap()
+            .split_whitespace()
+            .map(|number| number.parse().unwrap())
+            .collect();
+        assert_eq!(numbers, result.mni_from_scan.rows().concat());
+        let qc: serde_json::Value =
+            serde_json::from_slice(&fs_err::read(&files[4]).unwrap()).unwrap();
+        assert_eq!(
+            (&qc["verdict"], &qc["recipe"]),
+            (&"pass".into(), &"coarse".into())
+        );
+        assert!(fs_err::read(&files[5]).unwrap().starts_with(b"\x89PNG"));
+    }
+
+    #[test]
+    fn outputs_of_another_scan_of_the_same_name_are_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (out, recipe) = (folder.path().join("out"), Recipe::named("coarse").unwrap());
+        let write = |of: &str, gain: f32| {
+            fs_err::create_dir_all(folder.path().join(of)).unwrap();
+            let scan = folder.path().join(of).join("T1.nii.gz");
+            let result = scan_and_result(&scan, gain);
+            write_outputs(&out, &scan, &result, &recipe, template().unwrap())
+        };
+        write("a", 1.0).unwrap();
+        write("a", 2.0).unwrap();
+        let refused = write("b", 3.0).unwrap_err().to_string();
+        assert!(refused.contains("belongs to another scan"), "{refused}");
+    }
+
+    #[test]
+    fn the_stem_is_the_name_without_the_endings_of_scans() {
+        for (name, stem) in [
+            ("a/sub-01_T1w.nii.gz", "sub-01_T1w"),
+            ("x.y.NII", "x.y"),
+            ("b.hdr", "b"),
+            ("b.img.gz", "b"),
+            ("no-ending", "no-ending"),
+        ] {
+            assert_eq!(stem_of(Path::new(name)), stem);
+        }
+    }
+}

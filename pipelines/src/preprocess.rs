@@ -1,0 +1,95 @@
+//! One scan through one recipe: read, check, find the brain by registration, resample once, mask, normalize, judge.
+//!
+//! Sequential and deterministic: the same file gives the same volume, bit for bit. Many scans at once are the business
+//! of [`crate::batch`].
+
+use std::path::Path;
+
+use crate::error::Error;
+use crate::field_of_view::without_neck;
+use crate::format::{AffineSource, read_t1_scan};
+use crate::intensity::{FEWEST_VOXELS, Unusable, normalize};
+use crate::mask::template_mask_on_grid;
+use crate::qc::{Qc, judge};
+use crate::recipe::{Dof, MaskSource, Recipe};
+use crate::register::{Pose, register};
+use crate::resample::resample;
+use crate::space::Affine;
+use crate::template::Template;
+use crate::volume::{Mask, Volume};
+
+/// Version of all steps together: part of every cache key, raised whenever a step gives other numbers.
+pub const CODE_VERSION: u32 = 1;
+
+/// What a recipe makes of a scan.
+#[derive(Clone, Debug)]
+pub struct Preprocessed {
+    /// On the recipe's grid, normalized within the mask, 0 outside.
+    pub volume: Volume,
+    /// The brain, as far as it lies in the scan.
+    pub mask: Mask,
+    /// Scan RAS mm → MNI mm.
+    pub mni_from_scan: Affine,
+    /// How well it went.
+    pub qc: Qc,
+    /// BLAKE3 of the scan file.
+    pub file_hash: blake3::Hash,
+    /// What was odd about the scan, but no reason to refuse it.
+    pub warnings: Vec<String>,
+}
+
+/// Takes a scan through a recipe.
+///
+/// # Errors
+/// [`Error::Read`] where the file is no T1 scan, [`Error::NoHead`] where nothing can be registered,
+/// [`Error::NoBrain`] and [`Error::NoContrast`] where nothing can be normalized.
+pub fn preprocess(
+    path: &Path,
+    recipe: &Recipe,
+    template: &Template,
+) -> Result<Preprocessed, Error> {
+    let scan = read_t1_scan(path)?;
+    let MaskSource::Template = recipe.mask.source;
+    let Dof::Affine12 = recipe.registration.dof;
+    let pose = match scan.header.affine_source {
+        AffineSource::Sform | AffineSource::Qform => Pose::Upright,
+        AffineSource::Assumed => Pose::Unknown,
+    };
+    // Registration looks at the head alone; the voxels that are kept come from the whole scan.
+    let head = without_neck(&scan.volume);
+    let registration =
+        register(head.as_ref().unwrap_or(&scan.volume), template, pose).ok_or_else(|| {
+            Error::NoHead {
+                path: path.to_path_buf(),
+            }
+        })?;
+
+    let grid_mask = template_mask_on_grid(&recipe.grid, template);
+    let no_brain = |found| Error::NoBrain {
+        found,
+        expected: FEWEST_VOXELS,
+        path: path.to_path_buf(),
+    };
+    let (mut volume, mask) = resample(
+        &scan.volume,
+        &registration.mni_from_scan,
+        &grid_mask,
+        &recipe.resample,
+    )
+    .ok_or_else(|| no_brain(0))?;
+    normalize(&mut volume, &mask, &recipe.intensity).map_err(|unusable| match unusable {
+        Unusable::TooFewVoxels(found) => no_brain(found),
+        Unusable::Constant(value) => Error::NoContrast {
+            value,
+            path: path.to_path_buf(),
+        },
+    })?;
+    Ok(Preprocessed {
+        volume,
+        mask,
+        mni_from_scan: registration.mni_from_scan,
+        qc: judge(&registration, template.mask.volume_cm3()),
+        file_hash: scan.file_hash,
+        warnings: scan.header.warnings,
+    })
+}
