@@ -66,7 +66,11 @@ impl PendingPrediction {
                 report(Report::Done(done));
             })
             .map_err(|error| format!("no thread could be started for the prediction: {error}"))?;
-        Ok(Self { subject, stage: "starting".into(), reports })
+        Ok(Self {
+            subject,
+            stage: "starting".into(),
+            reports,
+        })
     }
 
     /// Takes in what was reported since the last frame; the answer, once it is there.

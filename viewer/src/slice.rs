@@ -22,7 +22,7 @@ pub(crate) enum Plane {
 
 /// Which side of the patient is on the left of axial and coronal pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Convention {
+pub(crate) enum Convention {
     /// The patient's right is on the left of the picture, as if facing the patient.
     #[default]
     Radiological,
@@ -135,12 +135,18 @@ impl WindowLevel {
             .filter(|value| value.is_finite() && *value != 0.0)
             .collect();
         if sample.is_empty() {
-            return Self { window: 1.0, level: 0.5 };
+            return Self {
+                window: 1.0,
+                level: 0.5,
+            };
         }
         sample.sort_unstable_by(f32::total_cmp);
         let last = sample.len() - 1;
         let (low, high) = (sample[last / 100], sample[last - last / 100]);
-        Self { window: (high - low).max(f32::MIN_POSITIVE), level: low + (high - low) / 2.0 }
+        Self {
+            window: (high - low).max(f32::MIN_POSITIVE),
+            level: low + (high - low) / 2.0,
+        }
     }
 
     /// Grey of a value; NaN is black.
@@ -171,7 +177,11 @@ impl PaneGeometry {
     /// The voxel, along the columns' and the rows' axis, at a point; the nearest one outside the slice.
     pub(crate) fn voxel_at(&self, point: Pos2) -> [usize; 2] {
         let fraction = (point - self.image.min) / self.image.size();
-        let x = if self.mirrored { 1.0 - fraction.x } else { fraction.x };
+        let x = if self.mirrored {
+            1.0 - fraction.x
+        } else {
+            fraction.x
+        };
         // Rows run down, the axis up.
         let y = 1.0 - fraction.y;
         let index = |f: f32, n: usize| ((f * n as f32).max(0.0) as usize).min(n.saturating_sub(1));
@@ -207,7 +217,10 @@ pub(crate) fn draw_slice(volume: &Volume, mask: Option<&Mask>, params: SlicePara
     let stride = if columns > 1 { at(1, 0) - at(0, 0) } else { 1 };
     let mut pixels = Vec::with_capacity(columns * rows);
     for row in (0..rows).rev() {
-        let line = volume.values()[at(0, row)..].iter().step_by(stride).take(columns);
+        let line = volume.values()[at(0, row)..]
+            .iter()
+            .step_by(stride)
+            .take(columns);
         pixels.extend(line.map(|value| Color32::from_gray(params.window_level.grey(*value))));
         if let Some(mask) = mask {
             let start = pixels.len() - columns;
@@ -258,43 +271,84 @@ mod tests {
                 values.extend((0..shape[0]).map(|x| (x + 10 * y + 100 * z) as f32));
             }
         }
-        Volume::new(values, VoxelShape(shape), Affine::grid(voxel_size_mm, [0.0; 3])).unwrap()
+        Volume::new(
+            values,
+            VoxelShape(shape),
+            Affine::grid(voxel_size_mm, [0.0; 3]),
+        )
+        .unwrap()
     }
 
     /// Grey value = voxel value for values 0 to 255.
-    const IDENTITY: WindowLevel = WindowLevel { window: 255.0, level: 127.0 };
+    const IDENTITY: WindowLevel = WindowLevel {
+        window: 255.0,
+        level: 127.0,
+    };
 
     fn greys(plane: Plane, index: usize, convention: Convention) -> Vec<Vec<u8>> {
         let volume = counting_volume([3, 2, 2], [1.0; 3]);
-        let params = SliceParams { plane, index, convention, window_level: IDENTITY };
+        let params = SliceParams {
+            plane,
+            index,
+            convention,
+            window_level: IDENTITY,
+        };
         let image = draw_slice(&volume, None, params);
         let grey = |pixel: &Color32| pixel.r();
-        image.pixels.chunks(image.width()).map(|row| row.iter().map(grey).collect()).collect()
+        image
+            .pixels
+            .chunks(image.width())
+            .map(|row| row.iter().map(grey).collect())
+            .collect()
     }
 
     #[test]
     fn planes_show_the_voxels_they_should_with_the_top_row_first() {
         let neurological = Convention::Neurological;
-        assert_eq!(greys(Plane::Axial, 1, neurological), [[110, 111, 112], [100, 101, 102]]);
-        assert_eq!(greys(Plane::Coronal, 1, neurological), [[110, 111, 112], [10, 11, 12]]);
-        assert_eq!(greys(Plane::Sagittal, 2, neurological), [[102, 112], [2, 12]]);
+        assert_eq!(
+            greys(Plane::Axial, 1, neurological),
+            [[110, 111, 112], [100, 101, 102]]
+        );
+        assert_eq!(
+            greys(Plane::Coronal, 1, neurological),
+            [[110, 111, 112], [10, 11, 12]]
+        );
+        assert_eq!(
+            greys(Plane::Sagittal, 2, neurological),
+            [[102, 112], [2, 12]]
+        );
     }
 
     #[test]
     fn the_radiological_convention_mirrors_left_and_right_but_not_front_and_back() {
         let radiological = Convention::Radiological;
-        assert_eq!(greys(Plane::Axial, 1, radiological), [[112, 111, 110], [102, 101, 100]]);
-        assert_eq!(greys(Plane::Coronal, 1, radiological), [[112, 111, 110], [12, 11, 10]]);
-        assert_eq!(greys(Plane::Sagittal, 2, radiological), [[102, 112], [2, 12]]);
+        assert_eq!(
+            greys(Plane::Axial, 1, radiological),
+            [[112, 111, 110], [102, 101, 100]]
+        );
+        assert_eq!(
+            greys(Plane::Coronal, 1, radiological),
+            [[112, 111, 110], [12, 11, 10]]
+        );
+        assert_eq!(
+            greys(Plane::Sagittal, 2, radiological),
+            [[102, 112], [2, 12]]
+        );
         assert_eq!(Plane::Axial.letters(radiological), ['R', 'L', 'A', 'P']);
-        assert_eq!(Plane::Axial.letters(Convention::Neurological), ['L', 'R', 'A', 'P']);
+        assert_eq!(
+            Plane::Axial.letters(Convention::Neurological),
+            ['L', 'R', 'A', 'P']
+        );
         assert_eq!(Plane::Coronal.letters(radiological), ['R', 'L', 'S', 'I']);
         assert_eq!(Plane::Sagittal.letters(radiological), ['P', 'A', 'S', 'I']);
     }
 
     #[test]
     fn a_slice_outside_the_volume_is_black() {
-        assert_eq!(greys(Plane::Axial, 9, Convention::Neurological), [[0; 3], [0; 3]]);
+        assert_eq!(
+            greys(Plane::Axial, 9, Convention::Neurological),
+            [[0; 3], [0; 3]]
+        );
     }
 
     #[test]
@@ -302,8 +356,7 @@ mod tests {
         let volume = counting_volume([5, 4, 3], [1.0, 2.0, 3.0]);
         for convention in [Convention::Radiological, Convention::Neurological] {
             for plane in Plane::ALL {
-                let geometry =
-                    PaneGeometry::new(&volume, plane, convention, pos2(80.0, 50.0), 3.3);
+                let geometry = PaneGeometry::new(&volume, plane, convention, pos2(80.0, 50.0), 3.3);
                 let [column_axis, row_axis, _] = plane.axes();
                 for column in 0..volume.shape().0[column_axis] {
                     for row in 0..volume.shape().0[row_axis] {
@@ -318,8 +371,13 @@ mod tests {
     #[test]
     fn slices_have_their_true_proportions_in_millimetres() {
         let volume = counting_volume([5, 4, 3], [1.0, 2.0, 3.0]);
-        let geometry =
-            PaneGeometry::new(&volume, Plane::Sagittal, Convention::Neurological, Pos2::ZERO, 2.0);
+        let geometry = PaneGeometry::new(
+            &volume,
+            Plane::Sagittal,
+            Convention::Neurological,
+            Pos2::ZERO,
+            2.0,
+        );
         assert_eq!(geometry.image.size(), Vec2::new(16.0, 18.0));
     }
 
@@ -329,7 +387,13 @@ mod tests {
         values.extend((1..=1001u16).map(f32::from));
         values.push(f32::NAN);
         let auto = WindowLevel::auto(&values);
-        assert_eq!((auto.level - auto.window / 2.0, auto.level + auto.window / 2.0), (11.0, 991.0));
+        assert_eq!(
+            (
+                auto.level - auto.window / 2.0,
+                auto.level + auto.window / 2.0
+            ),
+            (11.0, 991.0)
+        );
     }
 
     #[test]
@@ -342,9 +406,12 @@ mod tests {
     fn a_mask_is_drawn_as_its_outline() {
         let volume = counting_volume([5, 5, 1], [1.0; 3]);
         let inside = |i: usize| (1..4).contains(&(i % 5)) && (1..4).contains(&(i / 5));
-        let mask =
-            Mask::new((0..25).map(inside).collect(), volume.shape(), volume.world_from_voxel())
-                .unwrap();
+        let mask = Mask::new(
+            (0..25).map(inside).collect(),
+            volume.shape(),
+            volume.world_from_voxel(),
+        )
+        .unwrap();
         let params = SliceParams {
             plane: Plane::Axial,
             index: 0,
@@ -352,7 +419,11 @@ mod tests {
             window_level: IDENTITY,
         };
         let image = draw_slice(&volume, Some(&mask), params);
-        let outline = image.pixels.iter().filter(|pixel| **pixel == theme::MASK).count();
+        let outline = image
+            .pixels
+            .iter()
+            .filter(|pixel| **pixel == theme::MASK)
+            .count();
         assert_eq!(outline, 8);
         assert_ne!(image.pixels[12], theme::MASK);
     }

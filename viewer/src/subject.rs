@@ -52,7 +52,12 @@ pub(crate) enum QcLevel {
 impl Subject {
     /// A scan of which nothing is known but its file; named after it.
     pub fn from_path(path: PathBuf) -> Self {
-        Self { name: scan_name(&path), path, age_years: None, prediction: None }
+        Self {
+            name: scan_name(&path),
+            path,
+            age_years: None,
+            prediction: None,
+        }
     }
 
     /// Predicted age.
@@ -67,7 +72,9 @@ impl Subject {
 
     /// Quality control as a level.
     pub(crate) fn qc_level(&self) -> QcLevel {
-        let Some(prediction) = &self.prediction else { return QcLevel::Unknown };
+        let Some(prediction) = &self.prediction else {
+            return QcLevel::Unknown;
+        };
         if prediction.error.is_some() {
             return QcLevel::Refused;
         }
@@ -82,7 +89,10 @@ impl Subject {
 
 /// File name without the endings of scan formats.
 fn scan_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let name = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy();
     [".nii.gz", ".nii", ".mgz", ".mgh"]
         .iter()
         .find_map(|ending| name.strip_suffix(ending))
@@ -105,8 +115,10 @@ mod tests {
     #[test]
     fn the_gap_is_predicted_minus_chronological_age_and_needs_both() {
         let mut subject = Subject::from_path("a.nii".into());
-        subject.prediction =
-            Some(Prediction { predicted_age_years: Some(64.5), ..Prediction::default() });
+        subject.prediction = Some(Prediction {
+            predicted_age_years: Some(64.5),
+            ..Prediction::default()
+        });
         assert_eq!(subject.gap_years(), None);
         subject.age_years = Some(60.0);
         assert_eq!(subject.gap_years(), Some(4.5));
@@ -116,7 +128,10 @@ mod tests {
     fn a_refused_scan_is_refused_whatever_its_qc_says() {
         let mut subject = Subject::from_path("a.nii".into());
         assert_eq!(subject.qc_level(), QcLevel::Unknown);
-        subject.prediction = Some(Prediction { qc: "Pass".into(), ..Prediction::default() });
+        subject.prediction = Some(Prediction {
+            qc: "Pass".into(),
+            ..Prediction::default()
+        });
         assert_eq!(subject.qc_level(), QcLevel::Pass);
         subject.prediction = Some(Prediction {
             qc: "pass".into(),

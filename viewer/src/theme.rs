@@ -87,7 +87,9 @@ pub(crate) fn apply(ctx: &egui::Context) {
             (egui::TextStyle::Button, TEXT_SIZE),
             (egui::TextStyle::Small, SMALL_SIZE),
         ] {
-            style.text_styles.insert(kind, egui::FontId::proportional(size));
+            style
+                .text_styles
+                .insert(kind, egui::FontId::proportional(size));
         }
     });
 }

@@ -1,0 +1,90 @@
+//! `brainage evaluate`: how good predictions are.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::eval::{Evaluation, evaluate};
+use crate::predict::table::read_predictions;
+
+use super::ages::{AgeTable, join};
+use super::{CliError, Context, ExitStatus};
+
+/// Seed of the bootstrap: the same predictions give the same intervals.
+const BOOTSTRAP_SEED: u64 = 1;
+
+/// Say how good predictions are
+///
+/// MAE with a 95 % bootstrap interval, RMSE, r, R² and the slope of the gap on age; by cohort, age and sex; before and
+/// after age-bias correction.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  brainage evaluate --run runs/2026-11-25-ukbb\n  \
+    brainage evaluate --predictions predictions.csv --ages ages.csv"
+)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["run", "predictions"]))]
+pub struct Args {
+    /// Run folder: its evaluation on the test set
+    #[arg(long, value_name = "RUN")]
+    run: Option<PathBuf>,
+    /// Table of predictions
+    #[arg(long, value_name = "FILE")]
+    predictions: Option<PathBuf>,
+    /// Table with age_years and scan or participant_id; otherwise the ages among the predictions
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    ages: Option<PathBuf>,
+}
+
+/// Reads or computes the evaluation, and shows it.
+///
+/// # Errors
+/// Where a table cannot be read, or no prediction has an age.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    let evaluation = match (&args.run, &args.predictions) {
+        (Some(run), _) => of_run(run)?,
+        (None, Some(predictions)) => of_predictions(predictions, args.ages.as_deref(), context)?,
+        (None, None) => {
+            return Err(CliError::usage("nothing to evaluate", "give --run or --predictions").into());
+        }
+    };
+    context.printer.object(&evaluation)?;
+    context.printer.line(evaluation.to_text().trim_end())?;
+    Ok(ExitStatus::Done)
+}
+
+fn of_run(run: &Path) -> anyhow::Result<Evaluation> {
+    let path = run.join("evaluation.json");
+    if !path.is_file() {
+        let message = format!("no evaluation in this folder: `{}`", run.display());
+        let hint = "a training writes evaluation.json at its end; continue it with `brainage train --resume RUN`";
+        return Err(CliError::failed(message, hint).into());
+    }
+    let text = fs_err::read_to_string(&path)?;
+    serde_json::from_str(&text).with_context(|| format!("no evaluation: `{}`", path.display()))
+}
+
+fn of_predictions(
+    predictions: &Path,
+    ages: Option<&Path>,
+    context: &Context,
+) -> anyhow::Result<Evaluation> {
+    let rows = read_predictions(predictions)?;
+    let ages = ages.map(AgeTable::read).transpose()?;
+    let joined = join(&rows, ages.as_ref());
+    if joined.n_refused > 0 {
+        context.printer.status(&format!("{} scans have no prediction", joined.n_refused));
+    }
+    if joined.n_without_age > 0 {
+        context.printer.warning(&format!(
+            "{} predictions have no age and are left out: `{}`",
+            joined.n_without_age,
+            predictions.display()
+        ));
+    }
+    if joined.cases.is_empty() {
+        let message = format!("no prediction has an age: `{}`", predictions.display());
+        let hint = "give --ages with the scans as the predictions name them, or with their participant_id";
+        return Err(CliError::failed(message, hint).into());
+    }
+    Ok(evaluate(&joined.cases, None, BOOTSTRAP_SEED))
+}

@@ -1,0 +1,150 @@
+//! `brainage index`: cohort folders become one index, with what was skipped and why.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use brainage_cohorts::{
+    Cohort, CohortIndex, CohortListing, SplitFractions, assign_splits, check_leakage, list_cohort,
+};
+use serde::Serialize;
+
+use crate::config::project::Project;
+use crate::config::train::{BRAIN_CNN, TrainConfig};
+
+use super::{CliError, Context, ExitStatus};
+
+/// List the scans of the cohorts in one index
+///
+/// Every scan that can be used becomes a row with its participant's age and its split; every one that cannot is counted
+/// under a reason.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  brainage index --check\n  brainage index --cohorts ukbb,hcp --out index.csv")]
+pub struct Args {
+    /// Cohorts of the project file; otherwise all
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    cohorts: Vec<String>,
+    /// Index that is written
+    #[arg(long, value_name = "FILE", default_value = "index.csv")]
+    out: PathBuf,
+    /// Only check, write nothing
+    #[arg(long, conflicts_with = "out")]
+    check: bool,
+}
+
+/// The answer for machines.
+#[derive(Serialize)]
+struct Answer<'a> {
+    cohorts: BTreeMap<&'a str, CohortAnswer<'a>>,
+}
+
+#[derive(Serialize)]
+struct CohortAnswer<'a> {
+    participants: usize,
+    scans: usize,
+    indexed: usize,
+    skipped: &'a BTreeMap<String, usize>,
+    demographics: &'a [PathBuf],
+}
+
+/// Lists the cohorts, and writes the index unless it is only a check.
+///
+/// # Errors
+/// Without a project, with a cohort that cannot be listed at all, or where nothing is left to index.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    let project = context.required_project()?;
+    let cohorts = project.cohorts_named(&args.cohorts)?;
+    if cohorts.is_empty() {
+        let message = format!("the project has no cohorts: `{}`", project.path.display());
+        return Err(CliError::usage(message, "add a [cohorts.NAME] table to the project file").into());
+    }
+    let listings = list_all(&cohorts, context)?;
+    for (cohort, listing) in cohorts.iter().zip(&listings) {
+        tell(cohort, listing, context)?;
+    }
+    context.printer.object(&answer(&cohorts, &listings))?;
+    if args.check {
+        return Ok(ExitStatus::Done);
+    }
+    let rows = listings.into_iter().flat_map(|listing| listing.rows).collect();
+    let index = with_splits(CohortIndex { rows }, &project)?;
+    if index.rows.is_empty() {
+        let hint = "see the reasons above; `brainage index --check` repeats them";
+        return Err(CliError::failed("no scan can be indexed", hint).into());
+    }
+    make_folder_of(&args.out)?;
+    index.write_csv(&args.out)?;
+    context.printer.line(&format!("{} scans: `{}`", index.rows.len(), args.out.display()))?;
+    Ok(ExitStatus::Done)
+}
+
+/// Lists each cohort.
+///
+/// # Errors
+/// The first cohort that cannot be listed at all.
+pub(super) fn list_all(cohorts: &[Cohort], context: &Context) -> anyhow::Result<Vec<CohortListing>> {
+    let mut listings = Vec::new();
+    for cohort in cohorts {
+        if context.stop.is_set() {
+            return Err(CliError::failed("stopped before the last cohort", "begin again").into());
+        }
+        context.printer.status(&format!("listing {} ({})", cohort.name, cohort.root.display()));
+        listings.push(list_cohort(cohort)?);
+    }
+    Ok(listings)
+}
+
+/// Splits as the project's trainings make them, so that the index shows what `train` will do.
+fn with_splits(mut index: CohortIndex, project: &Project) -> anyhow::Result<CohortIndex> {
+    let config = match &project.train_config {
+        Some(path) => TrainConfig::parse(&fs_err::read_to_string(path)?, path, &[])?,
+        None => TrainConfig::parse(BRAIN_CNN, Path::new("configs/brain-cnn.toml"), &[])?,
+    };
+    let split = config.data.split;
+    let fractions = SplitFractions { validation: split.validation, test: split.test };
+    assign_splits(&mut index, config.train.seed.0, fractions)?;
+    check_leakage(&index)?;
+    Ok(index)
+}
+
+fn tell(cohort: &Cohort, listing: &CohortListing, context: &Context) -> anyhow::Result<()> {
+    let printer = &context.printer;
+    printer.line(&format!(
+        "{}: {} participants, {} scans, {} indexed",
+        cohort.name,
+        listing.participants,
+        listing.scans,
+        listing.rows.len()
+    ))?;
+    for table in &listing.demographics_used {
+        printer.line(&format!("  ages from `{}`", table.display()))?;
+    }
+    for (reason, n) in &listing.skipped {
+        printer.line(&format!("  {n} skipped: {reason}"))?;
+    }
+    for warning in &listing.warnings {
+        printer.warning(&format!("{}: {warning}", cohort.name));
+    }
+    Ok(())
+}
+
+fn answer<'a>(cohorts: &'a [Cohort], listings: &'a [CohortListing]) -> Answer<'a> {
+    let one = |(cohort, listing): (&'a Cohort, &'a CohortListing)| {
+        let answer = CohortAnswer {
+            participants: listing.participants,
+            scans: listing.scans,
+            indexed: listing.rows.len(),
+            skipped: &listing.skipped,
+            demographics: &listing.demographics_used,
+        };
+        (cohort.name.as_str(), answer)
+    };
+    Answer { cohorts: cohorts.iter().zip(listings).map(one).collect() }
+}
+
+/// Makes the folder that a file is to be written in.
+pub(super) fn make_folder_of(file: &Path) -> std::io::Result<()> {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => fs_err::create_dir_all(folder),
+        _ => Ok(()),
+    }
+}

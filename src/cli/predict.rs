@@ -1,0 +1,114 @@
+//! `brainage predict`: scans become a table of ages with quality flags.
+
+use std::path::PathBuf;
+
+use brainage_pipelines::batch::{Batch, ScanOutcome, ScanReport, preprocess_scans};
+use brainage_pipelines::template::template;
+
+use crate::engine::device::{self, DeviceName};
+use crate::predict::predictor::AgePredictor;
+use crate::predict::table::{PredictionRow, PredictionWriter};
+
+use super::scans::resolve_scans;
+use super::{CliError, Context, ExitStatus};
+
+/// Predict ages of scans
+///
+/// Scans go through the recipe of the model. One row a scan, in the order given; a scan that cannot be used has its
+/// reason in the column `error`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  brainage predict scans/ --model model.safetensors --out predictions.csv\n  \
+    brainage predict scans/ --model model.safetensors --out predictions.csv --resume"
+)]
+pub struct Args {
+    /// Scan files, folders or patterns
+    #[arg(required = true)]
+    pub scans: Vec<PathBuf>,
+    /// Model file
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// Table that is written
+    #[arg(long, value_name = "FILE", default_value = "predictions.csv")]
+    pub out: PathBuf,
+    /// Go on with a table that was not finished
+    #[arg(long)]
+    pub resume: bool,
+    /// Folder of the cache; otherwise the project's, or the user's
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Device that predicts, such as cpu or cuda:0
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "cpu")]
+    pub devices: Vec<DeviceName>,
+}
+
+/// Predicts and writes the table.
+///
+/// # Errors
+/// Where the model, a device or the cache is unusable, or the table cannot be written.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    let scans = resolve_scans(&args.scans)?;
+    let lane = device::open(&args.devices)?.into_iter().next();
+    let lane = lane.ok_or_else(|| CliError::usage("no device named", "--devices cpu"))?;
+    let template = template()?;
+    let predictor = AgePredictor::load(&args.model, template, lane)?;
+    let cache = context.cache(args.cache.as_deref())?;
+    let n_blocks = predictor.model.network.blocks.len();
+    let (mut table, done) = if args.resume {
+        PredictionWriter::resume(&args.out, n_blocks)?
+    } else {
+        (PredictionWriter::create(&args.out, n_blocks)?, Vec::new())
+    };
+    let mut n_refused = done.iter().filter(|row| row.error.is_some()).count();
+    let rest = scans.get(done.len()..).unwrap_or_default();
+    let batch = Batch { recipe: &predictor.recipe, template, cache: &cache, stop: context.stop.flag() };
+    let progress = context.printer.progress("predict", "scans", Some(rest.len() as u64));
+    for chunk in rest.chunks(CHUNK) {
+        for report in preprocess_scans(chunk, &batch, &|_, _| {}) {
+            if context.stop.is_set() {
+                let hint = "go on with the same command and --resume";
+                return Err(CliError::failed("stopped; what was predicted is kept", hint).into());
+            }
+            let row = row_of(&report, &predictor);
+            if let Some(reason) = &row.error {
+                n_refused += 1;
+                context.printer.warning(&format!("refused: {reason}"));
+            }
+            table.write(&row)?;
+            progress.advance(1);
+        }
+    }
+    drop(progress);
+    table.finish()?;
+    let n = scans.len();
+    context.printer.line(&format!("{} of {n} scans predicted: `{}`", n - n_refused, args.out.display()))?;
+    Ok(ExitStatus::from_refused(n_refused))
+}
+
+/// Scans that are preprocessed at once before their rows are written.
+const CHUNK: usize = 16;
+
+fn row_of(report: &ScanReport, predictor: &AgePredictor) -> PredictionRow {
+    let mut row = PredictionRow {
+        scan: report.scan.display().to_string(),
+        recipe: predictor.recipe.name.clone(),
+        model: predictor.model.short_name(),
+        seconds: Some(report.seconds),
+        ..PredictionRow::default()
+    };
+    match &report.outcome {
+        ScanOutcome::Done(entry) | ScanOutcome::Cached(entry) => {
+            row.qc = Some(entry.header.qc.verdict);
+            row.qc_reasons.clone_from(&entry.header.qc.reasons);
+            match predictor.predict(entry) {
+                Ok(estimates) => {
+                    row.predicted_age_years = estimates.predicted_age_years();
+                    row.block_ages_years = estimates.block_ages_years;
+                }
+                Err(error) => row.error = Some(error.to_string()),
+            }
+        }
+        ScanOutcome::Refused { reason } => row.error = Some(reason.clone()),
+    }
+    row
+}

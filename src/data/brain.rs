@@ -1,0 +1,101 @@
+//! Cache entries with ages: what a brain network is trained on.
+
+use std::path::PathBuf;
+
+use brainage_pipelines::cache::CacheEntry;
+
+use super::batch::SampleSource;
+use crate::Error;
+
+/// A scan in the cache and the age of its participant.
+#[derive(Clone, Debug)]
+pub struct BrainSample {
+    /// The scan.
+    pub scan: PathBuf,
+    /// Its volume in the cache.
+    pub entry: CacheEntry,
+    /// Chronological age, years.
+    pub age_years: f64,
+}
+
+/// Samples of one recipe; voxels are read when they are asked for, so memory does not grow with the cohort.
+#[derive(Clone, Debug, Default)]
+pub struct BrainSamples {
+    samples: Vec<BrainSample>,
+    sides: [usize; 3],
+}
+
+impl BrainSamples {
+    /// All samples must be on one grid of `sides` x, y, z.
+    pub fn new(samples: Vec<BrainSample>, sides: [usize; 3]) -> Self {
+        Self { samples, sides }
+    }
+
+    /// The samples.
+    pub fn samples(&self) -> &[BrainSample] {
+        &self.samples
+    }
+}
+
+impl SampleSource for BrainSamples {
+    fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    fn id(&self, sample: usize) -> u64 {
+        sample_id(&self.samples[sample].entry)
+    }
+
+    fn age_years(&self, sample: usize) -> f64 {
+        self.samples[sample].age_years
+    }
+
+    fn sides(&self) -> [usize; 3] {
+        self.sides
+    }
+
+    fn volume(&self, sample: usize) -> Result<Vec<f32>, Error> {
+        network_input(&self.samples[sample].entry)
+    }
+}
+
+/// The first 64 bits of the entry's key: the same scan through the same recipe has the same id in every run.
+fn sample_id(entry: &CacheEntry) -> u64 {
+    let digits = entry.header.key.get(..16).unwrap_or_default();
+    u64::from_str_radix(digits, 16).unwrap_or_default()
+}
+
+/// The voxels of an entry as networks take them.
+///
+/// # Shapes
+/// Sides x, y, z as in the entry's header, z fastest (entries have x fastest).
+///
+/// # Errors
+/// Where the entry cannot be read or is damaged.
+pub fn network_input(entry: &CacheEntry) -> Result<Vec<f32>, Error> {
+    let values = entry.values_f32().map_err(|error| Error::Data(error.to_string()))?;
+    Ok(z_fastest(&values, entry.header.shape.0))
+}
+
+fn z_fastest(x_fastest: &[f32], [nx, ny, nz]: [usize; 3]) -> Vec<f32> {
+    let mut result = Vec::with_capacity(x_fastest.len());
+    for x in 0..nx {
+        for y in 0..ny {
+            result.extend((0..nz).map(|z| x_fastest[x + nx * (y + ny * z)]));
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_are_exchanged_and_no_voxel_is_lost() {
+        let values: Vec<f32> = (0..24).map(|i| i as f32).collect();
+        let turned = z_fastest(&values, [2, 3, 4]);
+        // Voxel (x, y, z) = (1, 2, 3): last of both orders; (1, 0, 0): second of one, after 12 of the other.
+        assert_eq!((turned[23], turned[12], turned[1]), (23.0, 1.0, 6.0));
+    }
+}

@@ -1,0 +1,510 @@
+//! A whole cohort on disk: heads made in parallel, then the tables that describe them.
+//!
+//! ```text
+//! SYNTHETIC.txt          says what this is and with which parameters it was made
+//! synthetic_truth.csv    what each head was made from; for checks, never for a model
+//! …                      scans and tables of the layout
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use brainage_pipelines::format::write_nifti_i16;
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::layouts::{Written, bids, camcan, scan_folder, table, ukbb, write_text};
+use crate::participant::{SynthParticipant, Truth, volume_names};
+use crate::population::Sex;
+use crate::scanner::{CAMCAN, Scanner, UKB, VARIED};
+use crate::stream::HeadKey;
+
+/// Ages for which anatomy is known well enough.
+pub const AGES_YEARS: [f64; 2] = [18.0, 95.0];
+const VOXEL_SIZES_MM: [f64; 2] = [0.7, 6.0];
+const MAX_SUBJECTS: usize = 99_999;
+
+/// The file that marks a folder.
+pub(crate) const MARKER: &str = "SYNTHETIC.txt";
+/// What the heads were made from.
+pub(crate) const TRUTH: &str = "synthetic_truth.csv";
+/// In the header of every scan.
+const DESCRIPTION: &str = "synthetic T1 head made from the ICBM 152 template";
+/// In every folder.
+pub(crate) const NOTICE: &str = "\
+These scans are synthetic. Nobody was scanned: every head is the ICBM 152 template (copyright McConnell Brain Imaging
+Centre), deformed and given the contrast and noise of a scanner. Names, dates and ages are made up.
+
+They show that a program runs, and test it against a known truth. Nothing about people can be learned from them: what
+a model reaches on these heads says nothing about its years on real scans.
+";
+
+/// In whose folders and tables the heads are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SynthLayout {
+    /// UK Biobank bulk field 20252, unpacked, and its main table.
+    Ukbb,
+    /// Cam-CAN.
+    Camcan,
+    /// BIDS.
+    Bids,
+}
+
+impl SynthLayout {
+    /// As the command line says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ukbb => "ukbb",
+            Self::Camcan => "camcan",
+            Self::Bids => "bids",
+        }
+    }
+}
+
+impl FromStr for SynthLayout {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let layouts = [Self::Ukbb, Self::Camcan, Self::Bids];
+        let found = layouts.into_iter().find(|layout| layout.name() == text);
+        found.ok_or_else(|| Error::UnknownLayout {
+            found: text.to_owned(),
+        })
+    }
+}
+
+/// What to make.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SynthParams {
+    /// Folders and tables; [`write_scan_folder`] takes no notice.
+    pub layout: SynthLayout,
+    /// How many participants, with one scan each.
+    pub n_subjects: usize,
+    /// Seed of everything random; participant `i` of a seed is the same in every cohort with this range of ages.
+    pub seed: u64,
+    /// Youngest and oldest, within [`AGES_YEARS`]; ages are uniform between them.
+    pub age_years: [f64; 2],
+    /// Side of a voxel. Below 2 mm the heads grow no sharper, only larger.
+    pub voxel_size_mm: f64,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SynthReport {
+    /// Participants in the tables.
+    pub n_subjects: usize,
+    /// Scans written.
+    pub n_scans: usize,
+    /// The participants, in order of their numbers.
+    pub participants: Vec<SynthParticipant>,
+    /// Their scans, in the same order.
+    pub scans: Vec<PathBuf>,
+    /// All other files.
+    pub tables: Vec<PathBuf>,
+    /// Whether the stop flag ended it early; the tables then hold those that were finished.
+    pub stopped: bool,
+}
+
+/// Writes a cohort as its study ships it. `on_head` hears the number of each participant whose scan is written.
+///
+/// # Errors
+/// [`Error::Parameter`] for numbers no head can be made with, [`Error::NotEmpty`] if the folder holds something else,
+/// and whatever the file system refuses.
+pub fn write_cohort(
+    out: &Path,
+    params: &SynthParams,
+    stop: &AtomicBool,
+    on_head: &(dyn Fn(usize) + Sync),
+) -> Result<SynthReport, Error> {
+    write(out, params, &Plan::of(params.layout), (stop, on_head))
+}
+
+/// Writes a flat folder of scans with `ages.csv` (`scan,participant_id,age_years,sex`).
+///
+/// # Errors
+/// As [`write_cohort`].
+pub fn write_scan_folder(
+    out: &Path,
+    params: &SynthParams,
+    stop: &AtomicBool,
+    on_head: &(dyn Fn(usize) + Sync),
+) -> Result<SynthReport, Error> {
+    let plan = Plan {
+        name: "folder",
+        scanner: VARIED,
+        id: scan_folder::id,
+        scan: scan_folder::scan,
+        write_tables: scan_folder::write_tables,
+    };
+    write(out, params, &plan, (stop, on_head))
+}
+
+/// How a layout does what all do.
+struct Plan {
+    name: &'static str,
+    scanner: Scanner,
+    id: fn(usize) -> String,
+    scan: fn(&Path, &str) -> PathBuf,
+    write_tables: fn(&Path, &[Written<'_>]) -> Result<Vec<PathBuf>, Error>,
+}
+
+impl Plan {
+    fn of(layout: SynthLayout) -> Self {
+        let name = layout.name();
+        match layout {
+            SynthLayout::Ukbb => Self {
+                name,
+                scanner: UKB,
+                id: ukbb::id,
+                scan: ukbb::scan,
+                write_tables: ukbb::write_tables,
+            },
+            SynthLayout::Camcan => Self {
+                name,
+                scanner: CAMCAN,
+                id: camcan::id,
+                scan: camcan::scan,
+                write_tables: camcan::write_tables,
+            },
+            SynthLayout::Bids => Self {
+                name,
+                scanner: VARIED,
+                id: bids::id,
+                scan: bids::scan,
+                write_tables: bids::write_tables,
+            },
+        }
+    }
+}
+
+/// A head that is on disk.
+struct Finished {
+    participant: SynthParticipant,
+    truth: Truth,
+    scan: PathBuf,
+}
+
+fn write(
+    out: &Path,
+    params: &SynthParams,
+    plan: &Plan,
+    (stop, on_head): (&AtomicBool, &(dyn Fn(usize) + Sync)),
+) -> Result<SynthReport, Error> {
+    check(params)?;
+    let marker = take_folder(out, params, plan)?;
+    let heads: Result<Vec<Option<Finished>>, Error> = (0..params.n_subjects)
+        .into_par_iter()
+        .map(|subject| {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let head = write_head(out, params, plan, subject)?;
+            on_head(subject);
+            Ok(Some(head))
+        })
+        .collect();
+    let finished: Vec<Finished> = heads?.into_iter().flatten().collect();
+    let written: Vec<Written<'_>> = finished
+        .iter()
+        .map(|head| Written {
+            participant: &head.participant,
+            icv_ml: head.truth.icv_ml,
+            scan: &head.scan,
+        })
+        .collect();
+    let mut tables = vec![
+        marker,
+        write_text(out.join(TRUTH), &truth_table(out, &finished))?,
+    ];
+    tables.extend((plan.write_tables)(out, &written)?);
+    Ok(SynthReport {
+        n_subjects: finished.len(),
+        n_scans: finished.len(),
+        stopped: finished.len() < params.n_subjects,
+        tables,
+        scans: finished.iter().map(|head| head.scan.clone()).collect(),
+        participants: finished.into_iter().map(|head| head.participant).collect(),
+    })
+}
+
+fn check(params: &SynthParams) -> Result<(), Error> {
+    let refuse = |what, found: String, expected: String| {
+        Err(Error::Parameter {
+            what,
+            found,
+            expected,
+        })
+    };
+    let [low, high] = params.age_years;
+    let [youngest, oldest] = AGES_YEARS;
+    if !(youngest <= low && low <= high && high <= oldest) {
+        let expected = format!("ages in order from {youngest} to {oldest} years");
+        return refuse("range of ages", format!("{low} to {high} years"), expected);
+    }
+    let [finest, coarsest] = VOXEL_SIZES_MM;
+    if !(finest..=coarsest).contains(&params.voxel_size_mm) {
+        let expected = format!("{finest} to {coarsest} mm");
+        return refuse(
+            "voxel size",
+            format!("{} mm", params.voxel_size_mm),
+            expected,
+        );
+    }
+    if !(1..=MAX_SUBJECTS).contains(&params.n_subjects) {
+        let expected = format!("1 to {MAX_SUBJECTS}");
+        return refuse(
+            "number of participants",
+            params.n_subjects.to_string(),
+            expected,
+        );
+    }
+    Ok(())
+}
+
+/// Makes and marks the folder; one that holds anything but this very cohort is refused.
+fn take_folder(out: &Path, params: &SynthParams, plan: &Plan) -> Result<PathBuf, Error> {
+    let [low, high] = params.age_years;
+    let text = format!(
+        "{NOTICE}\nLayout {}, {} participants of {low} to {high} years, voxels of {} mm, seed {}, brainage-synth {}.\n",
+        plan.name,
+        params.n_subjects,
+        params.voxel_size_mm,
+        params.seed,
+        env!("CARGO_PKG_VERSION"),
+    );
+    fs_err::create_dir_all(out).map_err(Error::io(out))?;
+    let marker = out.join(MARKER);
+    let is_ours = fs_err::read_to_string(&marker).is_ok_and(|found| found == text);
+    let mut entries = fs_err::read_dir(out).map_err(Error::io(out))?;
+    if !is_ours && entries.next().is_some() {
+        return Err(Error::NotEmpty {
+            path: out.to_path_buf(),
+        });
+    }
+    write_text(marker, &text)
+}
+
+fn write_head(
+    out: &Path,
+    params: &SynthParams,
+    plan: &Plan,
+    subject: usize,
+) -> Result<Finished, Error> {
+    let key = HeadKey {
+        seed: params.seed,
+        subject: subject as u64,
+    };
+    let mut participant = SynthParticipant::draw(key, params.age_years);
+    participant.id = (plan.id)(subject);
+    let (volume, truth) = participant.head(key, &plan.scanner, params.voxel_size_mm)?;
+    let scan = (plan.scan)(out, &participant.id);
+    if let Some(folder) = scan.parent() {
+        fs_err::create_dir_all(folder).map_err(Error::io(folder))?;
+    }
+    write_nifti_i16(&scan, &volume, DESCRIPTION)?;
+    Ok(Finished {
+        participant,
+        truth,
+        scan,
+    })
+}
+
+/// Named by file, so that nobody takes it for demographics.
+fn truth_table(out: &Path, finished: &[Finished]) -> String {
+    let columns = ["file", "years", "brain_years", "drawn_sex", "icv_ml"].map(str::to_owned);
+    let asked = volume_names().map(|name| format!("{name}_asked_percent"));
+    let reached = volume_names().map(|name| format!("{name}_percent"));
+    let header: Vec<String> = columns.into_iter().chain(asked).chain(reached).collect();
+    let rows = finished.iter().map(
+        |Finished {
+             participant,
+             truth,
+             scan,
+         }| {
+            let sex = match participant.sex {
+                Sex::Female => "female",
+                Sex::Male => "male",
+            };
+            let mut cells = vec![
+                scan.strip_prefix(out).unwrap_or(scan).display().to_string(),
+                format!("{:.4}", participant.age_years),
+                format!("{:.4}", truth.brain_age_years),
+                sex.to_owned(),
+                format!("{:.1}", truth.icv_ml),
+            ];
+            let volumes = truth.asked_percent.iter().chain(&truth.volumes_percent);
+            cells.extend(volumes.map(|volume| format!("{volume:.4}")));
+            cells.join(",")
+        },
+    );
+    table(&header.join(","), rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use brainage_pipelines::format::read_scan;
+
+    use super::*;
+
+    fn params(layout: SynthLayout, n_subjects: usize, seed: u64) -> SynthParams {
+        SynthParams {
+            layout,
+            n_subjects,
+            seed,
+            age_years: [20.0, 80.0],
+            voxel_size_mm: 4.0,
+        }
+    }
+
+    fn write(out: &Path, params: &SynthParams) -> Result<SynthReport, Error> {
+        write_cohort(out, params, &AtomicBool::new(false), &|_| ())
+    }
+
+    #[test]
+    fn the_same_seed_writes_the_same_bits_and_another_seed_another_head() {
+        let folder = tempfile::tempdir().unwrap();
+        let bits = |name: &str, seed| {
+            let report = write(
+                &folder.path().join(name),
+                &params(SynthLayout::Bids, 2, seed),
+            )
+            .unwrap();
+            let files = report.scans.iter().chain(&report.tables);
+            files
+                .map(|file| blake3::hash(&fs_err::read(file).unwrap()))
+                .collect::<Vec<_>>()
+        };
+        let first = bits("a", 5);
+        assert_eq!(first, bits("b", 5));
+        assert_eq!(first, bits("a", 5), "written again over itself");
+        assert_ne!(first[0], first[1]);
+        assert_ne!(first[0], bits("c", 6)[0]);
+    }
+
+    #[test]
+    fn every_layout_lists_exactly_what_lies_in_its_folder() {
+        for layout in [SynthLayout::Ukbb, SynthLayout::Camcan, SynthLayout::Bids] {
+            let folder = tempfile::tempdir().unwrap();
+            let out = folder.path().join("cohort");
+            let heard = AtomicUsize::new(0);
+            let on_head = |_: usize| {
+                heard.fetch_add(1, Ordering::Relaxed);
+            };
+            let stop = AtomicBool::new(false);
+            let report = write_cohort(&out, &params(layout, 2, 1), &stop, &on_head).unwrap();
+            assert_eq!(
+                (report.n_scans, report.n_subjects, report.stopped),
+                (2, 2, false)
+            );
+            assert_eq!(heard.load(Ordering::Relaxed), 2);
+            let mut listed: Vec<_> = report.scans.iter().chain(&report.tables).cloned().collect();
+            listed.sort();
+            assert_eq!(listed, files_below(&out));
+            let table = fs_err::read_to_string(&report.tables[2]).unwrap();
+            for (scan, participant) in report.scans.iter().zip(&report.participants) {
+                assert!(table.contains(&participant.id));
+                assert!((20.0..=80.0).contains(&participant.age_years));
+                let header = read_scan(scan).unwrap().header;
+                assert!(
+                    header.description.starts_with("synthetic"),
+                    "{}",
+                    header.description
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_scan_folder_is_flat_and_names_its_scans() {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = AtomicBool::new(false);
+        let report = write_scan_folder(
+            folder.path(),
+            &params(SynthLayout::Bids, 1, 1),
+            &stop,
+            &|_| (),
+        )
+        .unwrap();
+        let ages = fs_err::read_to_string(folder.path().join("ages.csv")).unwrap();
+        let row = ages.lines().nth(1).unwrap();
+        assert!(
+            row.starts_with("synthetic_00001.nii.gz,synthetic_00001,"),
+            "{row}"
+        );
+        assert_eq!(report.scans[0].parent(), Some(folder.path()));
+    }
+
+    #[test]
+    fn a_set_stop_flag_leaves_tables_without_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = AtomicBool::new(true);
+        let report = write_cohort(
+            folder.path(),
+            &params(SynthLayout::Ukbb, 3, 1),
+            &stop,
+            &|_| (),
+        )
+        .unwrap();
+        assert!(report.stopped && report.scans.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = params(SynthLayout::Bids, 1, 1);
+        for bad in [
+            SynthParams {
+                age_years: [10.0, 20.0],
+                ..good
+            },
+            SynthParams {
+                age_years: [60.0, 50.0],
+                ..good
+            },
+            SynthParams {
+                age_years: [20.0, f64::NAN],
+                ..good
+            },
+            SynthParams {
+                voxel_size_mm: 0.0,
+                ..good
+            },
+            SynthParams {
+                n_subjects: 0,
+                ..good
+            },
+        ] {
+            assert!(matches!(
+                write(folder.path(), &bad),
+                Err(Error::Parameter { .. })
+            ));
+        }
+        fs_err::write(folder.path().join("thesis.txt"), "mine").unwrap();
+        assert!(matches!(
+            write(folder.path(), &good),
+            Err(Error::NotEmpty { .. })
+        ));
+        assert!("adni".parse::<SynthLayout>().is_err());
+        assert_eq!(
+            "camcan".parse::<SynthLayout>().unwrap(),
+            SynthLayout::Camcan
+        );
+    }
+
+    fn files_below(folder: &Path) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for entry in fs_err::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                files.extend(files_below(&path));
+            } else {
+                files.push(path);
+            }
+        }
+        files.sort();
+        files
+    }
+}

@@ -1,0 +1,62 @@
+//! Cam-CAN: the release's BIDS tree for anatomical scans.
+//!
+//! ```text
+//! cc700/mri/pipeline/release004/BIDS_20190411/anat/participants.tsv
+//! cc700/mri/pipeline/release004/BIDS_20190411/anat/dataset_description.json
+//! cc700/mri/pipeline/release004/BIDS_20190411/anat/sub-CC000001/anat/sub-CC000001_T1w.nii.gz
+//! ```
+//!
+//! The first digit of a number is the decade of age in Cam-CAN. It is 0 here, so that the number tells no age and
+//! belongs to nobody.
+
+use std::path::{Path, PathBuf};
+
+use super::bids::description;
+use super::{Written, table, write_text};
+use crate::error::Error;
+use crate::population::Sex;
+
+pub(crate) fn id(subject: usize) -> String {
+    format!("CC0{:05}", subject + 1)
+}
+
+pub(crate) fn scan(root: &Path, id: &str) -> PathBuf {
+    release(root)
+        .join(format!("sub-{id}"))
+        .join("anat")
+        .join(format!("sub-{id}_T1w.nii.gz"))
+}
+
+fn release(root: &Path) -> PathBuf {
+    root.join("cc700/mri/pipeline/release004/BIDS_20190411/anat")
+}
+
+pub(crate) fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Error> {
+    let rows = written.iter().map(
+        |Written {
+             participant: p,
+             icv_ml,
+             ..
+         }| {
+            let (code, sex) = match p.sex {
+                Sex::Male => (1, "MALE"),
+                Sex::Female => (2, "FEMALE"),
+            };
+            let icv_mm3 = icv_ml * 1000.0;
+            format!(
+                "sub-{}\t{:.2}\t100\t{code}\t{sex}\t{icv_mm3:.0}",
+                p.id, p.age_years
+            )
+        },
+    );
+    let header = "participant_id\tage\thand\tgender_code\tgender_text\ttiv_cubicmm";
+    let text = table(header, rows);
+    let folder = release(root);
+    Ok(vec![
+        write_text(folder.join("participants.tsv"), &text)?,
+        write_text(
+            folder.join("dataset_description.json"),
+            &description("Synthetic heads in the layout of Cam-CAN"),
+        )?,
+    ])
+}
