@@ -107,7 +107,7 @@ fn started(args: &Args, context: &Context) -> anyhow::Result<(TrainConfig, RunDi
         None => TrainConfig::parse(BRAIN_CNN, Path::new("brain-cnn.toml"), &changes)?,
     };
     let names: Vec<&str> = cohorts.iter().map(|cohort| cohort.name.as_str()).collect();
-    let today = jiff::Zoned::now().date();
+    let today: String = jiff::Timestamp::now().to_string().chars().take(10).collect();
     let folder = args.out.clone().unwrap_or_else(|| {
         PathBuf::from("runs").join(format!("{today}-{}", names.join("-")))
     });
