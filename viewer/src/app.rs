@@ -337,7 +337,7 @@ impl Viewer {
         if !self.about_open {
             return;
         }
-        let answer = egui::Modal::new(egui::Id::new("about")).show(ctx, |ui| {
+        let answer = egui::Modal::new(egui::Id::unique("about")).show(ctx, |ui| {
             ui.set_width(theme::LIST_WIDTH);
             ui.heading(format!("Brain age viewer {}", env!("CARGO_PKG_VERSION")));
             ui.label(

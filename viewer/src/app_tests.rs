@@ -4,7 +4,7 @@ use std::path::Path;
 
 use eframe::egui::{Event, MouseWheelUnit, PointerButton, Pos2, Role, TouchPhase};
 use egui_kittest::Harness;
-use egui_kittest::kittest::{NodeT as _, Queryable as _};
+use egui_kittest::kittest::Queryable as _;
 
 use super::*;
 
@@ -78,7 +78,8 @@ fn opening_a_scan_shows_the_middle_slice_of_its_three_planes() {
         ("Coronal", "5 of 9"),
     ];
     for (plane, expected) in values {
-        let pane = window.get_by_role_and_label(Role::Slider, &format!("{plane} slice"));
+        let name = format!("{plane} slice");
+        let pane = window.get_by_role_and_label(Role::Slider, &name);
         // 1 + 4 + 10·4 + 100·5
         assert_eq!(pane.value(), Some(format!("{expected}, intensity 545")));
     }

@@ -135,9 +135,8 @@ impl Loader {
         self.reading = None;
         self.wanted.take_if(|wanted| *wanted == path);
         self.kept.push((path, outcome));
-        if self.kept.len() > KEPT {
-            self.kept.remove(0);
-        }
+        let surplus = self.kept.len().saturating_sub(KEPT);
+        self.kept.drain(..surplus);
         self.begin();
     }
 

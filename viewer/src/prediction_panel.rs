@@ -1,7 +1,7 @@
 //! The panel that says what a model thinks of the scan: ages, gap, blocks, quality.
 
 use eframe::egui::{self, Color32, RichText, Ui};
-use egui_plot::{HLine, Line, Plot, PlotPoint, PlotPoints, Points};
+use egui_plot::{AxisHints, HLine, Line, Plot, PlotPoint, PlotPoints, Points};
 
 use crate::subject::{Prediction, QcLevel, Subject};
 use crate::theme;
@@ -35,23 +35,20 @@ pub(crate) fn prediction_ui(
     egui::ScrollArea::vertical()
         .auto_shrink(false)
         .show(ui, |ui| {
-            match &subject.prediction {
-                Some(prediction) => {
-                    ages_ui(ui, subject, prediction);
-                    quality_ui(ui, subject.qc_level(), prediction);
-                    blocks_ui(ui, subject, prediction);
+            if let Some(prediction) = &subject.prediction {
+                ages_ui(ui, subject, prediction);
+                quality_ui(ui, subject.qc_level(), prediction);
+                blocks_ui(ui, subject, prediction);
+            } else {
+                if let Some(age) = subject.age_years {
+                    fact_ui(
+                        ui,
+                        "Chronological age",
+                        &format!("{age:.1} years"),
+                        theme::TEXT,
+                    );
                 }
-                None => {
-                    if let Some(age) = subject.age_years {
-                        fact_ui(
-                            ui,
-                            "Chronological age",
-                            &format!("{age:.1} years"),
-                            theme::TEXT,
-                        );
-                    }
-                    ui.label(RichText::new("No prediction of this scan.").color(theme::QUIET));
-                }
+                ui.label(RichText::new("No prediction of this scan.").color(theme::QUIET));
             }
             if let Some(stage) = &model.stage {
                 ui.label(RichText::new(format!("Predicting: {stage}…")).color(theme::QUIET));
@@ -146,6 +143,8 @@ fn blocks_ui(ui: &mut Ui, subject: &Subject, prediction: &Prediction) {
     let chronological = subject.age_years;
     let plot = Plot::new("block ages")
         .height(theme::BLOCK_CHART_HEIGHT)
+        .set_margin_fraction(egui::Vec2::splat(0.12))
+        .custom_x_axes(vec![AxisHints::new_x().label_spacing(10.0..=20.0)])
         .allow_scroll(false)
         .allow_zoom(false)
         .allow_drag(false)

@@ -360,7 +360,7 @@ mod tests {
             Color32::BLACK,
             &[rectangle(whole, Color32::WHITE, whole)],
         );
-        let greys: Vec<u8> = picture.pixels.iter().map(|pixel| pixel.r()).collect();
+        let greys: Vec<u8> = picture.pixels.iter().map(Color32::r).collect();
         let expected = [
             10, 10, 20, 20, 10, 10, 20, 20, 30, 30, 40, 40, 30, 30, 40, 40,
         ];

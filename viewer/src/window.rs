@@ -18,6 +18,12 @@ impl eframe::App for Viewer {
 /// # Errors
 /// [`Error::Window`] where there is no display, no OpenGL or a library of the desktop is missing.
 pub fn open_window(params: ViewerParams) -> Result<(), Error> {
+    let displays = ["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"];
+    let needs_one = cfg!(all(unix, not(target_os = "macos")));
+    if needs_one && displays.iter().all(|name| std::env::var_os(name).is_none()) {
+        let reason = "neither DISPLAY nor WAYLAND_DISPLAY is set".into();
+        return Err(Error::Window { reason });
+    }
     let title = params.title.clone();
     let viewport = egui::ViewportBuilder::default()
         .with_title(title.as_str())
