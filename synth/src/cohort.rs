@@ -7,18 +7,15 @@
 //! ```
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use brainage_pipelines::format::write_nifti_i16;
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::layouts::{Written, bids, camcan, scan_folder, table, ukbb, write_text};
+use crate::layouts::{Plan, SynthLayout, Written, table, write_text};
 use crate::participant::{SynthParticipant, Truth, volume_names};
 use crate::population::Sex;
-use crate::scanner::{CAMCAN, Scanner, UKB, VARIED};
-use crate::stream::HeadKey;
 
 /// Ages for which anatomy is known well enough.
 pub const AGES_YEARS: [f64; 2] = [18.0, 95.0];
@@ -40,40 +37,6 @@ They show that a program runs, and test it against a known truth. Nothing about 
 a model reaches on these heads says nothing about its years on real scans.
 ";
 
-/// In whose folders and tables the heads are laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SynthLayout {
-    /// UK Biobank bulk field 20252, unpacked, and its main table.
-    Ukbb,
-    /// Cam-CAN.
-    Camcan,
-    /// BIDS.
-    Bids,
-}
-
-impl SynthLayout {
-    /// As the command line says it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ukbb => "ukbb",
-            Self::Camcan => "camcan",
-            Self::Bids => "bids",
-        }
-    }
-}
-
-impl FromStr for SynthLayout {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let layouts = [Self::Ukbb, Self::Camcan, Self::Bids];
-        let found = layouts.into_iter().find(|layout| layout.name() == text);
-        found.ok_or_else(|| Error::UnknownLayout {
-            found: text.to_owned(),
-        })
-    }
-}
-
 /// What to make.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SynthParams {
@@ -81,7 +44,8 @@ pub struct SynthParams {
     pub layout: SynthLayout,
     /// How many participants, with one scan each.
     pub n_subjects: usize,
-    /// Seed of everything random; participant `i` of a seed is the same in every cohort with this range of ages.
+    /// Seed of everything random. Each layout has people of its own, whatever the seed: two cohorts, or a cohort and a
+    /// folder of scans, never share one.
     pub seed: u64,
     /// Youngest and oldest, within [`AGES_YEARS`]; ages are uniform between them.
     pub age_years: [f64; 2],
@@ -130,52 +94,7 @@ pub fn write_scan_folder(
     stop: &AtomicBool,
     on_head: &(dyn Fn(usize) + Sync),
 ) -> Result<SynthReport, Error> {
-    let plan = Plan {
-        name: "folder",
-        scanner: VARIED,
-        id: scan_folder::id,
-        scan: scan_folder::scan,
-        write_tables: scan_folder::write_tables,
-    };
-    write(out, params, &plan, (stop, on_head))
-}
-
-/// How a layout does what all do.
-struct Plan {
-    name: &'static str,
-    scanner: Scanner,
-    id: fn(usize) -> String,
-    scan: fn(&Path, &str) -> PathBuf,
-    write_tables: fn(&Path, &[Written<'_>]) -> Result<Vec<PathBuf>, Error>,
-}
-
-impl Plan {
-    fn of(layout: SynthLayout) -> Self {
-        let name = layout.name();
-        match layout {
-            SynthLayout::Ukbb => Self {
-                name,
-                scanner: UKB,
-                id: ukbb::id,
-                scan: ukbb::scan,
-                write_tables: ukbb::write_tables,
-            },
-            SynthLayout::Camcan => Self {
-                name,
-                scanner: CAMCAN,
-                id: camcan::id,
-                scan: camcan::scan,
-                write_tables: camcan::write_tables,
-            },
-            SynthLayout::Bids => Self {
-                name,
-                scanner: VARIED,
-                id: bids::id,
-                scan: bids::scan,
-                write_tables: bids::write_tables,
-            },
-        }
-    }
+    write(out, params, &Plan::of_scan_folder(), (stop, on_head))
 }
 
 /// A head that is on disk.
@@ -291,10 +210,7 @@ fn write_head(
     plan: &Plan,
     subject: usize,
 ) -> Result<Finished, Error> {
-    let key = HeadKey {
-        seed: params.seed,
-        subject: subject as u64,
-    };
+    let key = plan.key(params.seed, subject);
     let mut participant = SynthParticipant::draw(key, params.age_years);
     participant.id = (plan.id)(subject);
     let (volume, truth) = participant.head(key, &plan.scanner, params.voxel_size_mm)?;
@@ -369,7 +285,7 @@ mod tests {
         let bits = |name: &str, seed| {
             let report = write(
                 &folder.path().join(name),
-                &params(SynthLayout::Bids, 2, seed),
+                &params(SynthLayout::Bids, 1, seed),
             )
             .unwrap();
             let files = report.scans.iter().chain(&report.tables);
@@ -380,13 +296,16 @@ mod tests {
         let first = bits("a", 5);
         assert_eq!(first, bits("b", 5));
         assert_eq!(first, bits("a", 5), "written again over itself");
-        assert_ne!(first[0], first[1]);
         assert_ne!(first[0], bits("c", 6)[0]);
     }
 
     #[test]
     fn every_layout_lists_exactly_what_lies_in_its_folder() {
-        for layout in [SynthLayout::Ukbb, SynthLayout::Camcan, SynthLayout::Bids] {
+        for (layout, n) in [
+            (SynthLayout::Ukbb, 1),
+            (SynthLayout::Camcan, 1),
+            (SynthLayout::Bids, 2),
+        ] {
             let folder = tempfile::tempdir().unwrap();
             let out = folder.path().join("cohort");
             let heard = AtomicUsize::new(0);
@@ -394,15 +313,22 @@ mod tests {
                 heard.fetch_add(1, Ordering::Relaxed);
             };
             let stop = AtomicBool::new(false);
-            let report = write_cohort(&out, &params(layout, 2, 1), &stop, &on_head).unwrap();
+            let report = write_cohort(&out, &params(layout, n, 1), &stop, &on_head).unwrap();
             assert_eq!(
                 (report.n_scans, report.n_subjects, report.stopped),
-                (2, 2, false)
+                (n, n, false)
             );
-            assert_eq!(heard.load(Ordering::Relaxed), 2);
+            assert_eq!(heard.load(Ordering::Relaxed), n);
             let mut listed: Vec<_> = report.scans.iter().chain(&report.tables).cloned().collect();
             listed.sort();
             assert_eq!(listed, files_below(&out));
+            let mut bits: Vec<_> = report
+                .scans
+                .iter()
+                .map(|s| fs_err::read(s).unwrap())
+                .collect();
+            bits.dedup();
+            assert_eq!(bits.len(), n, "two participants have the same head");
             let table = fs_err::read_to_string(&report.tables[2]).unwrap();
             for (scan, participant) in report.scans.iter().zip(&report.participants) {
                 assert!(table.contains(&participant.id));
@@ -435,6 +361,18 @@ mod tests {
             "{row}"
         );
         assert_eq!(report.scans[0].parent(), Some(folder.path()));
+    }
+
+    #[test]
+    fn no_two_layouts_of_a_seed_share_a_person() {
+        let layouts = [SynthLayout::Ukbb, SynthLayout::Camcan, SynthLayout::Bids];
+        let ages: Vec<f64> = layouts
+            .map(|layout| {
+                let key = Plan::of(layout).key(1, 0);
+                SynthParticipant::draw(key, [20.0, 80.0]).age_years
+            })
+            .to_vec();
+        assert!(ages[0] != ages[1] && ages[1] != ages[2] && ages[0] != ages[2]);
     }
 
     #[test]

@@ -1,1 +1,36 @@
 //! Synthetic T1 heads that age, laid out as the cohorts ship.
+//!
+//! A participant's age, sex and seed become volumes of regions (`population`); the template's tissue maps (`atlas`,
+//! `regions`) are deformed until they have those volumes (`gains`, `morph`), put in a scanner (`render`, `scanner`) and
+//! written as a cohort would ship them ([`write_cohort`]) or as a flat folder ([`write_scan_folder`]). The same
+//! parameters give the same files, bit for bit, on any number of threads.
+//!
+//! The heads serve demonstrations and tests. All have the template's skull and folds; ageing is that of healthy adults
+//! and milder in its variety than theirs. A model trained on them may tell young from old, but its years mean nothing
+//! in people. Every scan says "synthetic" in its header, every folder in a file.
+
+mod cohort;
+mod layouts;
+mod participant;
+
+mod population;
+
+mod atlas;
+mod gains;
+mod morph;
+mod regions;
+
+mod render;
+mod scanner;
+
+mod error;
+mod field;
+mod noise;
+mod poisson;
+mod stream;
+
+pub use cohort::{AGES_YEARS, SynthParams, SynthReport, write_cohort, write_scan_folder};
+pub use error::Error;
+pub use layouts::SynthLayout;
+pub use participant::SynthParticipant;
+pub use population::Sex;

@@ -23,8 +23,8 @@ pub struct SynthParticipant {
     pub age_years: f64,
     /// Sex.
     pub sex: Sex,
-    /// Number within the cohort, from 0.
-    pub(crate) subject: usize,
+    /// Number of the head, as in its key.
+    pub(crate) subject: u64,
     /// Month of birth.
     pub(crate) birth: Date,
     /// Day of the scan.
@@ -70,7 +70,7 @@ impl SynthParticipant {
             id: String::new(),
             age_years,
             sex,
-            subject: key.subject as usize,
+            subject: key.subject,
             birth,
             visit,
         }

@@ -32,7 +32,7 @@ pub(crate) enum Stage {
 pub(crate) struct HeadKey {
     /// Seed of the cohort.
     pub(crate) seed: u64,
-    /// Number of the participant, from 0.
+    /// Number of the participant among all of the seed.
     pub(crate) subject: u64,
 }
 

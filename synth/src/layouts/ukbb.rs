@@ -13,8 +13,9 @@ use super::{Written, table, write_text};
 use crate::error::Error;
 use crate::population::Sex;
 
-/// Imaging centres: Cheadle, Reading, Newcastle.
-const CENTRES: [u32; 3] = [11_025, 11_026, 11_027];
+/// The first of the imaging centres: Cheadle, Reading, Newcastle.
+const FIRST_CENTRE: u64 = 11_025;
+const N_CENTRES: u64 = 3;
 
 pub(crate) fn id(subject: usize) -> String {
     (9_000_001 + subject).to_string()
@@ -47,7 +48,7 @@ pub(crate) fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<P
             p.birth.year().to_string(),
             p.birth.month().to_string(),
             p.visit.to_string(),
-            CENTRES[p.subject % CENTRES.len()].to_string(),
+            (FIRST_CENTRE + p.subject % N_CENTRES).to_string(),
             p.whole_years().to_string(),
         ])
     });
