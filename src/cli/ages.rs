@@ -65,11 +65,17 @@ impl AgeTable {
             _ => b',',
         };
         let text = text.trim_start_matches('\u{feff}');
-        let mut reader =
-            csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(text.as_bytes());
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .trim(csv::Trim::All)
+            .from_reader(text.as_bytes());
         let malformed = || format!("table is malformed: `{}`", path.display());
-        let columns: Vec<String> =
-            reader.headers().with_context(malformed)?.iter().map(str::to_lowercase).collect();
+        let columns: Vec<String> = reader
+            .headers()
+            .with_context(malformed)?
+            .iter()
+            .map(str::to_lowercase)
+            .collect();
         let column = |name: &str| columns.iter().position(|found| found == name);
         let Some(age) = AGE_COLUMNS.iter().find_map(|name| column(name)) else {
             let message = format!(
@@ -77,7 +83,11 @@ impl AgeTable {
                 columns.join(", "),
                 path.display()
             );
-            return Err(CliError::failed(message, "name the column with ages in years `age_years`").into());
+            return Err(CliError::failed(
+                message,
+                "name the column with ages in years `age_years`",
+            )
+            .into());
         };
         if column("scan").is_none() && column("participant_id").is_none() {
             let message = format!(
@@ -85,19 +95,29 @@ impl AgeTable {
                 columns.join(", "),
                 path.display()
             );
-            return Err(CliError::failed(message, "add a column that says which scan an age is of").into());
+            return Err(CliError::failed(
+                message,
+                "add a column that says which scan an age is of",
+            )
+            .into());
         }
         let mut rows = Vec::new();
         for record in reader.records() {
             let record = record.with_context(malformed)?;
             let field = |name: &str| {
-                column(name).and_then(|i| record.get(i)).unwrap_or_default().to_owned()
+                column(name)
+                    .and_then(|i| record.get(i))
+                    .unwrap_or_default()
+                    .to_owned()
             };
             let age_text = record.get(age).unwrap_or_default();
             if matches!(age_text, "" | "n/a" | "NA" | "NaN") {
                 continue;
             }
-            let age_years = age_text.parse().ok().filter(|age| (0.0..=OLDEST_YEARS).contains(age));
+            let age_years = age_text
+                .parse()
+                .ok()
+                .filter(|age| (0.0..=OLDEST_YEARS).contains(age));
             let line = record.position().map_or(0, csv::Position::line);
             let Some(age_years) = age_years else {
                 let message = format!(
@@ -160,7 +180,11 @@ impl AgeTable {
     /// Age of a scan that nothing was predicted for.
     pub fn age_of(&self, scan: &Path) -> Option<f64> {
         let scan = scan.to_string_lossy().into_owned();
-        self.find(&PredictionRow { scan, ..PredictionRow::default() }).map(|row| row.age_years)
+        self.find(&PredictionRow {
+            scan,
+            ..PredictionRow::default()
+        })
+        .map(|row| row.age_years)
     }
 }
 
@@ -173,15 +197,24 @@ pub fn join(predictions: &[PredictionRow], ages: Option<&AgeTable>) -> Joined {
             continue;
         };
         let row = ages.and_then(|ages| ages.find(prediction));
-        let known = if ages.is_some() { row.map(|row| row.age_years) } else { prediction.age_years };
+        let known = if ages.is_some() {
+            row.map(|row| row.age_years)
+        } else {
+            prediction.age_years
+        };
         let Some(age_years) = known else {
             joined.n_without_age += 1;
             continue;
         };
         // A corrected gap belongs to the age that it was computed with.
-        let corrected_gap = prediction.corrected_gap_years.filter(|_| prediction.age_years == Some(age_years));
+        let corrected_gap = prediction
+            .corrected_gap_years
+            .filter(|_| prediction.age_years == Some(age_years));
         let text = |of: fn(&AgeRow) -> &String| row.map(of).cloned().unwrap_or_default();
-        let participant_id = prediction.participant_id.clone().unwrap_or_else(|| text(|row| &row.participant_id));
+        let participant_id = prediction
+            .participant_id
+            .clone()
+            .unwrap_or_else(|| text(|row| &row.participant_id));
         let (cohort, group_key) = (text(|row| &row.cohort), text(|row| &row.group_key));
         let key = [group_key, participant_id.clone(), prediction.scan.clone()];
         joined.cases.push(Case {
@@ -190,7 +223,10 @@ pub fn join(predictions: &[PredictionRow], ages: Option<&AgeTable>) -> Joined {
             age_years,
             predicted_age_years,
             corrected_age_years: corrected_gap.map(|gap| age_years + gap),
-            group_key: key.into_iter().find(|key| !key.is_empty()).unwrap_or_default(),
+            group_key: key
+                .into_iter()
+                .find(|key| !key.is_empty())
+                .unwrap_or_default(),
             cohort: named(cohort),
             sex: named(text(|row| &row.sex)),
         });
@@ -199,12 +235,17 @@ pub fn join(predictions: &[PredictionRow], ages: Option<&AgeTable>) -> Joined {
 }
 
 fn named(text: String) -> String {
-    if text.is_empty() { "unknown".into() } else { text }
+    if text.is_empty() {
+        "unknown".into()
+    } else {
+        text
+    }
 }
 
 fn file_name(scan: &str) -> String {
     let path = PathBuf::from(scan);
-    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 fn insert<K: Ord>(
@@ -250,7 +291,11 @@ mod tests {
         };
         assert_eq!(age("b/x.nii", None), Some(40.0));
         assert_eq!(age("c/y.nii", None), Some(50.0));
-        assert_eq!(age("c/x.nii", None), None, "two rows have this name, and different ages");
+        assert_eq!(
+            age("c/x.nii", None),
+            None,
+            "two rows have this name, and different ages"
+        );
         assert_eq!(age("c/x.nii", Some("p1")), Some(30.0));
         assert_eq!(age("z.nii", Some("p4")), Some(60.0));
         assert_eq!(ages.age_of(Path::new("b/y.nii")), Some(50.0));
@@ -265,7 +310,10 @@ mod tests {
             prediction("c.nii", Some("p1"), None),
         ];
         let joined = join(&rows, Some(&ages));
-        assert_eq!((joined.cases.len(), joined.n_without_age, joined.n_refused), (1, 1, 1));
+        assert_eq!(
+            (joined.cases.len(), joined.n_without_age, joined.n_refused),
+            (1, 1, 1)
+        );
         assert_eq!(joined.cases[0].group_key, "p1");
         assert_eq!(joined.cases[0].sex, "unknown");
     }
@@ -288,7 +336,10 @@ mod tests {
         for (text, expected) in [
             ("participant_id,sex\np1,F\n", "found participant_id, sex"),
             ("age,sex\n30,F\n", "expected scan or participant_id"),
-            ("scan,age\na.nii,300\n", "age is `300`, expected years from 0 to 125 (line 2)"),
+            (
+                "scan,age\na.nii,300\n",
+                "age is `300`, expected years from 0 to 125 (line 2)",
+            ),
             ("scan,age\na.nii,old\n", "age is `old`"),
         ] {
             let refused = table(text).unwrap_err().to_string();

@@ -42,7 +42,10 @@ impl Context {
     pub fn required_project(&self) -> anyhow::Result<Project> {
         match self.project()? {
             Some(project) => Ok(project),
-            None => Err(ProjectError::NotFound { from: working_directory()? }.into()),
+            None => Err(ProjectError::NotFound {
+                from: working_directory()?,
+            }
+            .into()),
         }
     }
 
@@ -57,12 +60,18 @@ impl Context {
         if let Some(project) = self.project()? {
             return Ok(project.cache_dir);
         }
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         variable("XDG_CACHE_HOME")
             .or_else(|| Some(variable("HOME")?.join(".cache")))
             .or_else(|| variable("LOCALAPPDATA"))
             .map(|folder| folder.join("brainage"))
-            .ok_or_else(|| CliError::usage("no folder for the cache", "name one with --cache DIR").into())
+            .ok_or_else(|| {
+                CliError::usage("no folder for the cache", "name one with --cache DIR").into()
+            })
     }
 
     /// Opens the cache of [`Context::cache_dir`].

@@ -56,7 +56,14 @@ struct Answer {
 /// # Errors
 /// With one line that counts the problems.
 pub fn run(_args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    let mut checks = vec![version(), parts(), threads(), cuda(), memory(), project(context)];
+    let mut checks = vec![
+        version(),
+        parts(),
+        threads(),
+        cuda(),
+        memory(),
+        project(context),
+    ];
     checks.extend(cache(context));
     for check in &checks {
         let mark = match check.status {
@@ -64,40 +71,70 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             Status::Note => "note   ",
             Status::Problem => "PROBLEM",
         };
-        context.printer.line(&format!("{mark}  {:<10} {}", check.name, check.found))?;
+        context
+            .printer
+            .line(&format!("{mark}  {:<10} {}", check.name, check.found))?;
         if !check.advice.is_empty() {
-            context.printer.line(&format!("{:20} -> {}", "", check.advice))?;
+            context
+                .printer
+                .line(&format!("{:20} -> {}", "", check.advice))?;
         }
     }
-    let n_problems = checks.iter().filter(|check| check.status == Status::Problem).count();
+    let n_problems = checks
+        .iter()
+        .filter(|check| check.status == Status::Problem)
+        .count();
     context.printer.object(&Answer { checks })?;
-    anyhow::ensure!(n_problems == 0, "{n_problems} of the checks found a problem");
+    anyhow::ensure!(
+        n_problems == 0,
+        "{n_problems} of the checks found a problem"
+    );
     Ok(ExitStatus::Done)
 }
 
 impl Check {
     fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, status: Status::Ok, found: found.into(), advice: String::new() }
+        Self {
+            name,
+            status: Status::Ok,
+            found: found.into(),
+            advice: String::new(),
+        }
     }
 
     fn note(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { name, status: Status::Note, found: found.into(), advice: advice.into() }
+        Self {
+            name,
+            status: Status::Note,
+            found: found.into(),
+            advice: advice.into(),
+        }
     }
 
     fn problem(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { name, status: Status::Problem, found: found.into(), advice: advice.into() }
+        Self {
+            name,
+            status: Status::Problem,
+            found: found.into(),
+            advice: advice.into(),
+        }
     }
 }
 
 fn version() -> Check {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    Check::ok("version", format!("brainage {} on {os} {arch}", env!("CARGO_PKG_VERSION")))
+    Check::ok(
+        "version",
+        format!("brainage {} on {os} {arch}", env!("CARGO_PKG_VERSION")),
+    )
 }
 
 /// What is embedded in the program.
 fn parts() -> Check {
     let names = Recipe::names();
-    let recipes = names.iter().try_for_each(|name| Recipe::named(name).map(drop));
+    let recipes = names
+        .iter()
+        .try_for_each(|name| Recipe::named(name).map(drop));
     match template().map(drop).and(recipes) {
         Ok(()) => Check::ok("template", format!("whole; recipes {}", names.join(", "))),
         Err(error) => Check::problem("template", error.to_string(), "build the program again"),
@@ -127,7 +164,11 @@ fn cuda() -> Check {
 fn memory() -> Check {
     let text = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
     let Some(available) = available_memory(&text) else {
-        return Check::note("memory", "unknown on this system", "have at least 1 GB a thread free");
+        return Check::note(
+            "memory",
+            "unknown on this system",
+            "have at least 1 GB a thread free",
+        );
     };
     let found = format!("{} available", gigabytes(available));
     let wanted = BYTES_PER_SCAN * n_cores() as u64;
@@ -148,7 +189,11 @@ fn project(context: &Context) -> Check {
                 .filter(|cohort| !cohort.root.is_dir())
                 .map(|cohort| format!("{} (`{}`)", cohort.name, cohort.root.display()))
                 .collect();
-            let found = format!("{}, {} cohorts", project.path.display(), project.cohorts.len());
+            let found = format!(
+                "{}, {} cohorts",
+                project.path.display(),
+                project.cohorts.len()
+            );
             if missing.is_empty() {
                 return Check::ok("project", found);
             }
@@ -160,19 +205,31 @@ fn project(context: &Context) -> Check {
             "no brainage.toml here or above",
             "`brainage init` writes one; only cohorts need it",
         ),
-        Err(error) => {
-            Check::problem("project", error_line(&error), "correct the line, or see `brainage init`")
-        }
+        Err(error) => Check::problem(
+            "project",
+            error_line(&error),
+            "correct the line, or see `brainage init`",
+        ),
     }
 }
 
 /// The cache's folder and the disk that it is on; nothing is made.
 fn cache(context: &Context) -> Vec<Check> {
     // A project file that cannot be read has been told of already.
-    let Ok(folder) = context.cache_dir(None) else { return Vec::new() };
+    let Ok(folder) = context.cache_dir(None) else {
+        return Vec::new();
+    };
     let shown = folder.display();
-    let Some(existing) = folder.ancestors().find(|above| above.is_dir()).map(Path::to_path_buf) else {
-        return vec![Check::problem("cache", format!("`{shown}`"), "name a folder that can be made")];
+    let Some(existing) = folder
+        .ancestors()
+        .find(|above| above.is_dir())
+        .map(Path::to_path_buf)
+    else {
+        return vec![Check::problem(
+            "cache",
+            format!("`{shown}`"),
+            "name a folder that can be made",
+        )];
     };
     // Made and removed again: the permissions of a folder do not tell all.
     let writable = tempfile::tempfile_in(&existing).is_ok();
@@ -206,14 +263,24 @@ fn disk(folder: PathBuf) -> Check {
             "a volume takes about 2 MB; name a folder on a larger disk in [cache]",
         ),
         Some(free) => Check::ok("disk", format!("{} free for the cache", gigabytes(free))),
-        None => Check::note("disk", "free space is unknown", "have 2 MB a scan free for the cache"),
+        None => Check::note(
+            "disk",
+            "free space is unknown",
+            "have 2 MB a scan free for the cache",
+        ),
     }
 }
 
 /// `MemAvailable` of `/proc/meminfo`, bytes.
 fn available_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 /// The fourth column of what `df -Pk` says, bytes.

@@ -44,7 +44,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         (Some(run), _) => of_run(run)?,
         (None, Some(predictions)) => of_predictions(predictions, args.ages.as_deref(), context)?,
         (None, None) => {
-            return Err(CliError::usage("nothing to evaluate", "give --run or --predictions").into());
+            return Err(
+                CliError::usage("nothing to evaluate", "give --run or --predictions").into(),
+            );
         }
     };
     context.printer.object(&evaluation)?;
@@ -72,7 +74,9 @@ fn of_predictions(
     let ages = ages.map(AgeTable::read).transpose()?;
     let joined = join(&rows, ages.as_ref());
     if joined.n_refused > 0 {
-        context.printer.status(&format!("{} scans have no prediction", joined.n_refused));
+        context
+            .printer
+            .status(&format!("{} scans have no prediction", joined.n_refused));
     }
     if joined.n_without_age > 0 {
         context.printer.warning(&format!(
@@ -83,7 +87,8 @@ fn of_predictions(
     }
     if joined.cases.is_empty() {
         let message = format!("no prediction has an age: `{}`", predictions.display());
-        let hint = "give --ages with the scans as the predictions name them, or with their participant_id";
+        let hint =
+            "give --ages with the scans as the predictions name them, or with their participant_id";
         return Err(CliError::failed(message, hint).into());
     }
     Ok(evaluate(&joined.cases, None, BOOTSTRAP_SEED))

@@ -1,7 +1,7 @@
 //! How a command ends: its exit code, and the lines that say why.
 //!
 //! An error becomes one `error:` line (the whole chain of causes) and, where somebody knows what to do, one `hint:`
-//! line. Libraries keep their hints beside their errors; [`hint_of`] asks each of them.
+//! line. Libraries keep their hints beside their errors; each of them is asked.
 
 use std::error::Error as StdError;
 use std::io;
@@ -34,7 +34,11 @@ pub enum ExitStatus {
 impl ExitStatus {
     /// [`ExitStatus::SomeRefused`] where scans were refused.
     pub fn from_refused(n_refused: usize) -> Self {
-        if n_refused == 0 { Self::Done } else { Self::SomeRefused }
+        if n_refused == 0 {
+            Self::Done
+        } else {
+            Self::SomeRefused
+        }
     }
 }
 
@@ -63,12 +67,18 @@ pub enum CliError {
 impl CliError {
     /// Wrong usage; `hint` says what to do.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Usage { message: message.into(), hint: hint.into() }
+        Self::Usage {
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
     /// A failure; `hint` says what to do.
     pub fn failed(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Failed { message: message.into(), hint: hint.into() }
+        Self::Failed {
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
     fn hint(&self) -> &str {
@@ -110,15 +120,23 @@ pub(super) fn error_line(error: &anyhow::Error) -> String {
 }
 
 fn is_broken_pipe(cause: &(dyn StdError + 'static)) -> bool {
-    cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    cause
+        .downcast_ref::<io::Error>()
+        .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn is_wrong_usage(cause: &(dyn StdError + 'static)) -> bool {
     matches!(cause.downcast_ref(), Some(CliError::Usage { .. }))
-        || matches!(cause.downcast_ref(), Some(Error::Config { .. } | Error::Toml { .. }))
         || matches!(
             cause.downcast_ref(),
-            Some(brainage_pipelines::Error::UnknownRecipe { .. } | brainage_pipelines::Error::Recipe { .. })
+            Some(Error::Config { .. } | Error::Toml { .. })
+        )
+        || matches!(
+            cause.downcast_ref(),
+            Some(
+                brainage_pipelines::Error::UnknownRecipe { .. }
+                    | brainage_pipelines::Error::Recipe { .. }
+            )
         )
         || cause.is::<ProjectError>()
 }
@@ -134,6 +152,8 @@ fn hint_of(cause: &(dyn StdError + 'static)) -> Option<String> {
     } else if let Some(error) = cause.downcast_ref::<brainage_cohorts::Error>() {
         error.hint()
     } else if let Some(error) = cause.downcast_ref::<brainage_pipelines::Error>() {
+        error.hint()
+    } else if let Some(error) = cause.downcast_ref::<brainage_synth::Error>() {
         error.hint()
     } else if let Some(error) = cause.downcast_ref::<brainage_viewer::Error>() {
         error.hint()
@@ -161,9 +181,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told_from_failure_wherever_it_is_in_the_chain() {
-        let usage = anyhow::Error::new(CliError::usage("no scans", "name some")).context("preprocess");
+        let usage =
+            anyhow::Error::new(CliError::usage("no scans", "name some")).context("preprocess");
         assert!(usage.chain().any(is_wrong_usage));
-        assert_eq!(usage.chain().find_map(hint_of).as_deref(), Some("name some"));
+        assert_eq!(
+            usage.chain().find_map(hint_of).as_deref(),
+            Some("name some")
+        );
         let failed = anyhow::Error::new(CliError::failed("no scans", "name some"));
         assert!(!failed.chain().any(is_wrong_usage));
     }

@@ -18,7 +18,9 @@ use super::{CliError, Context, ExitStatus};
 /// Every scan that can be used becomes a row with its participant's age and its split; every one that cannot is counted
 /// under a reason.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  brainage index --check\n  brainage index --cohorts ukbb,hcp --out index.csv")]
+#[command(
+    after_help = "Example:\n  brainage index --check\n  brainage index --cohorts ukbb,hcp --out index.csv"
+)]
 pub struct Args {
     /// Cohorts of the project file; otherwise all
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -55,7 +57,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let cohorts = project.cohorts_named(&args.cohorts)?;
     if cohorts.is_empty() {
         let message = format!("the project has no cohorts: `{}`", project.path.display());
-        return Err(CliError::usage(message, "add a [cohorts.NAME] table to the project file").into());
+        return Err(
+            CliError::usage(message, "add a [cohorts.NAME] table to the project file").into(),
+        );
     }
     let listings = list_all(&cohorts, context)?;
     for (cohort, listing) in cohorts.iter().zip(&listings) {
@@ -65,7 +69,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if args.check {
         return Ok(ExitStatus::Done);
     }
-    let rows = listings.into_iter().flat_map(|listing| listing.rows).collect();
+    let rows = listings
+        .into_iter()
+        .flat_map(|listing| listing.rows)
+        .collect();
     let index = with_splits(CohortIndex { rows }, &project)?;
     if index.rows.is_empty() {
         let hint = "see the reasons above; `brainage index --check` repeats them";
@@ -73,7 +80,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     make_folder_of(&args.out)?;
     index.write_csv(&args.out)?;
-    context.printer.line(&format!("{} scans: `{}`", index.rows.len(), args.out.display()))?;
+    context.printer.line(&format!(
+        "{} scans: `{}`",
+        index.rows.len(),
+        args.out.display()
+    ))?;
     Ok(ExitStatus::Done)
 }
 
@@ -81,13 +92,20 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
 ///
 /// # Errors
 /// The first cohort that cannot be listed at all.
-pub(super) fn list_all(cohorts: &[Cohort], context: &Context) -> anyhow::Result<Vec<CohortListing>> {
+pub(super) fn list_all(
+    cohorts: &[Cohort],
+    context: &Context,
+) -> anyhow::Result<Vec<CohortListing>> {
     let mut listings = Vec::new();
     for cohort in cohorts {
         if context.stop.is_set() {
             return Err(CliError::failed("stopped before the last cohort", "begin again").into());
         }
-        context.printer.status(&format!("listing {} ({})", cohort.name, cohort.root.display()));
+        context.printer.status(&format!(
+            "listing {} ({})",
+            cohort.name,
+            cohort.root.display()
+        ));
         listings.push(list_cohort(cohort)?);
     }
     Ok(listings)
@@ -100,7 +118,10 @@ fn with_splits(mut index: CohortIndex, project: &Project) -> anyhow::Result<Coho
         None => TrainConfig::parse(BRAIN_CNN, Path::new("configs/brain-cnn.toml"), &[])?,
     };
     let split = config.data.split;
-    let fractions = SplitFractions { validation: split.validation, test: split.test };
+    let fractions = SplitFractions {
+        validation: split.validation,
+        test: split.test,
+    };
     assign_splits(&mut index, config.train.seed.0, fractions)?;
     check_leakage(&index)?;
     Ok(index)
@@ -138,7 +159,9 @@ fn answer<'a>(cohorts: &'a [Cohort], listings: &'a [CohortListing]) -> Answer<'a
         };
         (cohort.name.as_str(), answer)
     };
-    Answer { cohorts: cohorts.iter().zip(listings).map(one).collect() }
+    Answer {
+        cohorts: cohorts.iter().zip(listings).map(one).collect(),
+    }
 }
 
 /// Makes the folder that a file is to be written in.

@@ -66,11 +66,16 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         answer.warnings = scan.header.warnings;
         answer.add_values(&scan.volume, &args.at);
     } else if !args.at.is_empty() {
-        let message =
-            format!("{} volumes, expected one for --at: `{}`", header.n_volumes, args.scan.display());
+        let message = format!(
+            "{} volumes, expected one for --at: `{}`",
+            header.n_volumes,
+            args.scan.display()
+        );
         return Err(CliError::failed(message, "save one volume as a file of its own").into());
     } else {
-        answer.warnings.push("values were not read: the file holds several volumes".into());
+        answer
+            .warnings
+            .push("values were not read: the file holds several volumes".into());
     }
     context.printer.object(&answer)?;
     for line in answer.lines(&args.at) {
@@ -123,11 +128,21 @@ impl Answer {
         let n_voxels = VoxelShape(self.shape).n_voxels();
         let [x, y, z] = self.voxel_size_mm;
         let mut lines = vec![
-            format!("format       {}{}", self.format, if self.gzipped { ", gzipped" } else { "" }),
+            format!(
+                "format       {}{}",
+                self.format,
+                if self.gzipped { ", gzipped" } else { "" }
+            ),
             format!("datatype     {}", self.datatype),
-            format!("shape        {} ({n_voxels} voxels, RAS+)", triple(self.shape, " × ")),
+            format!(
+                "shape        {} ({n_voxels} voxels, RAS+)",
+                triple(self.shape, " × ")
+            ),
             format!("voxel size   {x:.4} × {y:.4} × {z:.4} mm"),
-            format!("orientation  {} as stored ({})", self.orientation, self.affine_source),
+            format!(
+                "orientation  {} as stored ({})",
+                self.orientation, self.affine_source
+            ),
         ];
         let labels = ["affine       ", "             ", "             "];
         for (label, [a, b, c, d]) in labels.iter().zip(&self.affine) {
@@ -142,7 +157,11 @@ impl Answer {
         }
         let values = at.iter().zip(&self.values);
         lines.extend(values.map(|(at, value)| format!("at {:<9} {value}", triple(*at, ","))));
-        lines.extend(self.warnings.iter().map(|warning| format!("warning      {warning}")));
+        lines.extend(
+            self.warnings
+                .iter()
+                .map(|warning| format!("warning      {warning}")),
+        );
         lines
     }
 }
@@ -152,7 +171,10 @@ fn triple([x, y, z]: [usize; 3], between: &str) -> String {
 }
 
 fn parse_voxel(text: &str) -> Result<[usize; 3], String> {
-    let indices: Option<Vec<usize>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    let indices: Option<Vec<usize>> = text
+        .split(',')
+        .map(|part| part.trim().parse().ok())
+        .collect();
     indices
         .and_then(|indices| <[usize; 3]>::try_from(indices).ok())
         .ok_or_else(|| "expected three voxel indices such as 90,110,80".into())

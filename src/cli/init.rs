@@ -35,9 +35,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     fs_err::create_dir_all(&args.folder)?;
     write_atomically(&path, |out| out.write_all(COMMENTED.as_bytes()))?;
-    context.printer.object(&serde_json::json!({ "project": path }))?;
+    context
+        .printer
+        .object(&serde_json::json!({ "project": path }))?;
     context.printer.line(&path.display().to_string())?;
-    context.printer.hint("name your cohorts in it, then check them with `brainage index --check`");
+    context
+        .printer
+        .hint("name your cohorts in it, then check them with `brainage index --check`");
     Ok(ExitStatus::Done)
 }
 

@@ -21,6 +21,7 @@ pub mod init;
 pub mod model;
 pub mod predict;
 pub mod preprocess;
+pub mod synth;
 pub mod train;
 pub mod training;
 pub mod view;
@@ -75,6 +76,7 @@ struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Args),
+    Synth(synth::Args),
     Index(index::Args),
     Info(info::Args),
     Preprocess(preprocess::Args),
@@ -90,7 +92,8 @@ impl Command {
     /// Whether Ctrl-C lets the command finish and save what is in hand, instead of ending it at once.
     fn stops_cleanly(&self) -> bool {
         match self {
-            Self::Index(_)
+            Self::Synth(_)
+            | Self::Index(_)
             | Self::Preprocess(_)
             | Self::Train(_)
             | Self::Predict(_) => true,
@@ -106,6 +109,7 @@ impl Command {
     fn run(&self, context: &Context) -> anyhow::Result<ExitStatus> {
         match self {
             Self::Init(args) => init::run(args, context),
+            Self::Synth(args) => synth::run(args, context),
             Self::Index(args) => index::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Preprocess(args) => preprocess::run(args, context),
@@ -130,12 +134,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let verbosity = Verbosity::from_flags(cli.global.quiet, cli.global.verbose);
-    let answers = if cli.global.json { Answers::Json } else { Answers::Text };
+    let answers = if cli.global.json {
+        Answers::Json
+    } else {
+        Answers::Text
+    };
     let printer = Printer::new(verbosity, answers);
     printer.start_log();
-    let stop = if cli.command.stops_cleanly() { Stop::on_signals() } else { Ok(Stop::default()) };
+    let stop = if cli.command.stops_cleanly() {
+        Stop::on_signals()
+    } else {
+        Ok(Stop::default())
+    };
     let result = stop.and_then(|stop| {
-        let context = Context { printer: printer.clone(), stop, project_file: cli.global.project };
+        let context = Context {
+            printer: printer.clone(),
+            stop,
+            project_file: cli.global.project,
+        };
         cli.command.run(&context)
     });
     exit::report(result, &printer)
@@ -154,9 +170,16 @@ mod tests {
     #[test]
     fn the_help_of_every_command_has_an_example() {
         for command in Cli::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             let call = format!("brainage {}", command.get_name());
-            assert!(help.contains(&call), "`{}` shows no example of itself", command.get_name());
+            assert!(
+                help.contains(&call),
+                "`{}` shows no example of itself",
+                command.get_name()
+            );
         }
     }
 

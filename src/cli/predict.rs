@@ -38,7 +38,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Device that predicts, such as cpu or cuda:0
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "cpu")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "cpu"
+    )]
     pub devices: Vec<DeviceName>,
 }
 
@@ -61,8 +66,15 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     };
     let mut n_refused = done.iter().filter(|row| row.error.is_some()).count();
     let rest = scans.get(done.len()..).unwrap_or_default();
-    let batch = Batch { recipe: &predictor.recipe, template, cache: &cache, stop: context.stop.flag() };
-    let progress = context.printer.progress("predict", "scans", Some(rest.len() as u64));
+    let batch = Batch {
+        recipe: &predictor.recipe,
+        template,
+        cache: &cache,
+        stop: context.stop.flag(),
+    };
+    let progress = context
+        .printer
+        .progress("predict", "scans", Some(rest.len() as u64));
     for chunk in rest.chunks(CHUNK) {
         for report in preprocess_scans(chunk, &batch, &|_, _| {}) {
             if context.stop.is_set() {
@@ -81,7 +93,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     drop(progress);
     table.finish()?;
     let n = scans.len();
-    context.printer.line(&format!("{} of {n} scans predicted: `{}`", n - n_refused, args.out.display()))?;
+    context.printer.line(&format!(
+        "{} of {n} scans predicted: `{}`",
+        n - n_refused,
+        args.out.display()
+    ))?;
     Ok(ExitStatus::from_refused(n_refused))
 }
 

@@ -77,8 +77,15 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let scans = Shard::pick(args.shard, scans_of(args, context)?);
     let cache = context.cache(args.cache.as_deref())?;
     let template = template()?;
-    let batch = Batch { recipe: &recipe, template, cache: &cache, stop: context.stop.flag() };
-    let progress = context.printer.progress("preprocess", "scans", Some(scans.len() as u64));
+    let batch = Batch {
+        recipe: &recipe,
+        template,
+        cache: &cache,
+        stop: context.stop.flag(),
+    };
+    let progress = context
+        .printer
+        .progress("preprocess", "scans", Some(scans.len() as u64));
     let reports = preprocess_scans(&scans, &batch, &|_, _| progress.advance(1));
     drop(progress);
     let answers = match &args.out {
@@ -86,7 +93,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         None => reports.iter().map(ScanAnswer::of).collect(),
     };
     tell(&answers, context)?;
-    let n_refused = answers.iter().filter(|answer| answer.error.is_some()).count();
+    let n_refused = answers
+        .iter()
+        .filter(|answer| answer.error.is_some())
+        .count();
     context.printer.object(&Answer { scans: answers })?;
     if context.stop.is_set() {
         let hint = "the same command goes on where it stopped";
@@ -100,7 +110,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
 /// # Errors
 /// Where there is none, or the file is no recipe.
 pub(super) fn read_recipe(name: &str) -> anyhow::Result<Recipe> {
-    if Path::new(name).extension().is_some_and(|ending| ending == "toml") {
+    if Path::new(name)
+        .extension()
+        .is_some_and(|ending| ending == "toml")
+    {
         let text = fs_err::read_to_string(name)?;
         return Ok(Recipe::parse(&text, name)?);
     }
@@ -112,7 +125,9 @@ fn scans_of(args: &Args, context: &Context) -> anyhow::Result<Vec<PathBuf>> {
         return resolve_scans(&args.scans);
     }
     let cohorts = context.required_project()?.cohorts_named(&args.cohorts)?;
-    let rows = list_all(&cohorts, context)?.into_iter().flat_map(|listing| listing.rows);
+    let rows = list_all(&cohorts, context)?
+        .into_iter()
+        .flat_map(|listing| listing.rows);
     let scans: Vec<PathBuf> = rows.map(|row| row.scan).collect();
     if scans.is_empty() {
         let hint = "`brainage index --check` says what was skipped and why";
@@ -130,7 +145,9 @@ fn with_outputs(
     context: &Context,
 ) -> anyhow::Result<Vec<ScanAnswer>> {
     fs_err::create_dir_all(out)?;
-    let progress = context.printer.progress("write", "scans", Some(reports.len() as u64));
+    let progress = context
+        .printer
+        .progress("write", "scans", Some(reports.len() as u64));
     let answer = |report: &ScanReport| {
         let mut answer = ScanAnswer::of(report);
         if let Some(entry) = report.outcome.entry() {
@@ -166,16 +183,27 @@ fn tell(answers: &[ScanAnswer], context: &Context) -> anyhow::Result<()> {
             (None, _) => {}
         }
     }
-    let n = |status| answers.iter().filter(|answer| answer.status == status).count();
+    let n = |status| {
+        answers
+            .iter()
+            .filter(|answer| answer.status == status)
+            .count()
+    };
     let (done, cached, refused) = (n("done"), n("cached"), n("refused"));
-    printer.line(&format!("{done} done, {cached} from the cache, {refused} refused"))?;
+    printer.line(&format!(
+        "{done} done, {cached} from the cache, {refused} refused"
+    ))?;
     Ok(())
 }
 
 /// The text with the scan in it; most reasons name it already.
 fn named(text: &str, scan: &Path) -> String {
     let scan = scan.display().to_string();
-    if text.contains(&scan) { text.to_owned() } else { format!("{text}: `{scan}`") }
+    if text.contains(&scan) {
+        text.to_owned()
+    } else {
+        format!("{text}: `{scan}`")
+    }
 }
 
 impl ScanAnswer {
@@ -201,13 +229,17 @@ impl ScanAnswer {
 impl Shard {
     /// Every `of`-th scan: the shards are disjoint and together hold all scans.
     fn pick(shard: Option<Self>, scans: Vec<PathBuf>) -> Vec<PathBuf> {
-        let Some(Self { number, of }) = shard else { return scans };
+        let Some(Self { number, of }) = shard else {
+            return scans;
+        };
         scans.into_iter().skip(number - 1).step_by(of).collect()
     }
 }
 
 fn parse_shard(text: &str) -> Result<Shard, String> {
-    let parts = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+    let parts = text
+        .split_once('/')
+        .and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
     match parts {
         Some((number, of)) if (1..=of).contains(&number) => Ok(Shard { number, of }),
         _ => Err("expected part/parts such as 1/4".into()),

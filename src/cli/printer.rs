@@ -66,7 +66,11 @@ pub struct Printer {
 impl Printer {
     /// A printer on the process's own streams.
     pub fn new(verbosity: Verbosity, answers: Answers) -> Self {
-        Self { verbosity, answers, bars: MultiProgress::new() }
+        Self {
+            verbosity,
+            answers,
+            bars: MultiProgress::new(),
+        }
     }
 
     /// Whether the answer is to be one JSON object ([`Printer::object`]) instead of lines ([`Printer::line`]).
@@ -127,7 +131,9 @@ impl Printer {
             Verbosity::Quiet => ProgressStyle::Silent,
             // Bars and a stream of log lines on one terminal cannot both be read.
             Verbosity::Verbose(_) => ProgressStyle::Lines,
-            Verbosity::Normal if io::stderr().is_terminal() => ProgressStyle::Bar(self.bars.clone()),
+            Verbosity::Normal if io::stderr().is_terminal() => {
+                ProgressStyle::Bar(self.bars.clone())
+            }
             Verbosity::Normal => ProgressStyle::Lines,
         };
         Progress::start(what, unit, n_total, style)
@@ -159,7 +165,9 @@ impl Printer {
 
     fn to_stderr(&self, text: &str) {
         // Where stderr is gone there is nobody to tell.
-        self.bars.suspend(|| writeln!(io::stderr().lock(), "{text}")).ok();
+        self.bars
+            .suspend(|| writeln!(io::stderr().lock(), "{text}"))
+            .ok();
     }
 }
 
@@ -194,10 +202,16 @@ mod tests {
 
     #[test]
     fn every_verbosity_has_directives_that_parse() {
-        for verbosity in
-            [Verbosity::Quiet, Verbosity::Normal, Verbosity::Verbose(1), Verbosity::Verbose(9)]
-        {
-            assert!(EnvFilter::try_new(verbosity.log_directives()).is_ok(), "{verbosity:?}");
+        for verbosity in [
+            Verbosity::Quiet,
+            Verbosity::Normal,
+            Verbosity::Verbose(1),
+            Verbosity::Verbose(9),
+        ] {
+            assert!(
+                EnvFilter::try_new(verbosity.log_directives()).is_ok(),
+                "{verbosity:?}"
+            );
         }
     }
 

@@ -60,13 +60,20 @@ impl Progress {
         let started = Instant::now();
         let display = match style {
             ProgressStyle::Silent => Display::Silent,
-            ProgressStyle::Lines => {
-                Display::Lines(Mutex::new(Lines { last: started, note: String::new() }))
-            }
+            ProgressStyle::Lines => Display::Lines(Mutex::new(Lines {
+                last: started,
+                note: String::new(),
+            })),
             ProgressStyle::Bar(bars) => Display::Bar(bars.add(bar(what, unit, n_total))),
         };
-        let progress =
-            Self { what: what.to_owned(), unit, n_total, n_done: AtomicU64::new(0), started, display };
+        let progress = Self {
+            what: what.to_owned(),
+            unit,
+            n_total,
+            n_done: AtomicU64::new(0),
+            started,
+            display,
+        };
         if let Display::Lines(_) = progress.display {
             let count = n_total.map(|n| format!(" {n} {unit}")).unwrap_or_default();
             write_line(&format!("{what}:{count} …"));
@@ -114,11 +121,20 @@ impl Progress {
     fn status(&self, n_done: u64, note: &str) -> String {
         let elapsed = self.started.elapsed();
         let total = self.n_total.map(|n| format!("/{n}")).unwrap_or_default();
-        let mut status = format!("{}: {n_done}{total} {}, {}", self.what, self.unit, clock(elapsed));
+        let mut status = format!(
+            "{}: {n_done}{total} {}, {}",
+            self.what,
+            self.unit,
+            clock(elapsed)
+        );
         if let Some(left) = self.n_total.and_then(|n| remaining(n_done, n, elapsed)) {
             status = format!("{status}, about {} left", clock(left));
         }
-        if note.is_empty() { status } else { format!("{status}, {note}") }
+        if note.is_empty() {
+            status
+        } else {
+            format!("{status}, {note}")
+        }
     }
 }
 
@@ -138,8 +154,14 @@ impl Drop for Progress {
 
 fn bar(what: &str, unit: &'static str, n_total: Option<u64>) -> ProgressBar {
     let (bar, template) = match n_total {
-        Some(n) => (ProgressBar::new(n), "{prefix} {bar:30} {pos}/{len} UNIT, {eta} left  {msg}"),
-        None => (ProgressBar::new_spinner(), "{prefix} {spinner} {pos} UNIT, {elapsed}  {msg}"),
+        Some(n) => (
+            ProgressBar::new(n),
+            "{prefix} {bar:30} {pos}/{len} UNIT, {eta} left  {msg}",
+        ),
+        None => (
+            ProgressBar::new_spinner(),
+            "{prefix} {spinner} {pos} UNIT, {elapsed}  {msg}",
+        ),
     };
     // A template that does not parse leaves the style as it is; the test below reads both.
     if let Ok(style) = BarStyle::with_template(&template.replace("UNIT", unit)) {
@@ -162,7 +184,11 @@ fn remaining(n_done: u64, n_total: u64, elapsed: Duration) -> Option<Duration> {
 fn clock(time: Duration) -> String {
     let secs = time.as_secs();
     let (hours, minutes, secs) = (secs / 3600, secs / 60 % 60, secs % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{secs:02}") } else { format!("{minutes}:{secs:02}") }
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{secs:02}")
+    } else {
+        format!("{minutes}:{secs:02}")
+    }
 }
 
 fn write_line(text: &str) {

@@ -51,7 +51,11 @@ fn pattern_of(path: &Path) -> Option<String> {
 }
 
 fn matching(folder: &Path, pattern: &str) -> std::io::Result<Vec<PathBuf>> {
-    let place = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let place = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
     let mut names = Vec::new();
     for entry in fs_err::read_dir(place)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -84,7 +88,11 @@ fn fits(name: &str, pattern: &str) -> bool {
 
 /// Up to where a path that does not exist is there.
 fn existing_part(path: &Path) -> String {
-    match path.ancestors().skip(1).find(|above| !above.as_os_str().is_empty() && above.exists()) {
+    match path
+        .ancestors()
+        .skip(1)
+        .find(|above| !above.as_os_str().is_empty() && above.exists())
+    {
         Some(above) => format!("`{}` is there; look at the part after it", above.display()),
         None => "the path is relative to the working directory".to_owned(),
     }
@@ -122,8 +130,14 @@ mod tests {
         let folder = folder_with(&["s10.nii", "s2.nii", "notes.txt"]);
         let at = |name: &str| folder.path().join(name);
         let arguments = [at("s10.nii"), at("s*.nii"), folder.path().to_path_buf()];
-        assert_eq!(resolve_scans(&arguments).unwrap(), [at("s10.nii"), at("s2.nii")]);
-        assert_eq!(resolve_scans(&[at("*")]).unwrap(), [at("s2.nii"), at("s10.nii")]);
+        assert_eq!(
+            resolve_scans(&arguments).unwrap(),
+            [at("s10.nii"), at("s2.nii")]
+        );
+        assert_eq!(
+            resolve_scans(&[at("*")]).unwrap(),
+            [at("s2.nii"), at("s10.nii")]
+        );
     }
 
     #[test]
@@ -131,9 +145,20 @@ mod tests {
         let folder = folder_with(&[]);
         let missing = folder.path().join("no/such");
         let error = resolve_scans(std::slice::from_ref(&missing)).unwrap_err();
-        let Some(CliError::Usage { message, hint }) = error.downcast_ref() else { panic!("{error}") };
-        assert!(message.contains(&missing.display().to_string()), "{message}");
-        assert!(hint.contains(&folder.path().display().to_string()), "{hint}");
-        assert!(resolve_scans(&[folder.path().to_path_buf()]).is_err(), "no scans in it");
+        let Some(CliError::Usage { message, hint }) = error.downcast_ref() else {
+            panic!("{error}")
+        };
+        assert!(
+            message.contains(&missing.display().to_string()),
+            "{message}"
+        );
+        assert!(
+            hint.contains(&folder.path().display().to_string()),
+            "{hint}"
+        );
+        assert!(
+            resolve_scans(&[folder.path().to_path_buf()]).is_err(),
+            "no scans in it"
+        );
     }
 }

@@ -53,7 +53,10 @@ impl Stop {
     }
 }
 
-#[expect(clippy::exit, reason = "the user asked twice, and nothing half-written is left behind")]
+#[expect(
+    clippy::exit,
+    reason = "the user asked twice, and nothing half-written is left behind"
+)]
 fn end_at_once() {
     std::process::exit(ENDED_BY_SIGNAL);
 }

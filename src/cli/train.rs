@@ -15,14 +15,17 @@ use super::{CliError, Context, ExitStatus, training};
 /// Indexes the cohorts, preprocesses what is missing, trains, and evaluates on the test set. Ctrl-C saves;
 /// --resume continues as if nothing had happened.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  brainage train --cohorts ukbb,hcp\n  \
+#[command(after_help = "Examples:\n  brainage train --cohorts ukbb,hcp\n  \
     brainage train --cohorts camcan --set train.epochs=30 --devices cpu:0,cpu:1\n  \
-    brainage train --resume runs/2026-11-25-ukbb-hcp"
-)]
+    brainage train --resume runs/2026-11-25-ukbb-hcp")]
 pub struct Args {
     /// Cohorts of the project file; otherwise all
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "resume")]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        conflicts_with = "resume"
+    )]
     pub cohorts: Vec<String>,
     /// Training config; otherwise the project's, or the one inside the program
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
@@ -63,8 +66,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         index.write_csv(&run.index())?;
         index
     };
-    let devices =
-        if args.devices.is_empty() { config.train.devices.clone() } else { args.devices.clone() };
+    let devices = if args.devices.is_empty() {
+        config.train.devices.clone()
+    } else {
+        args.devices.clone()
+    };
     let cache = context.cache(args.cache.as_deref())?;
     let n_refused = training::train(&training::Request {
         config: &config,
@@ -81,7 +87,10 @@ fn resumed(folder: &Path, context: &Context) -> anyhow::Result<(TrainConfig, Run
     let run = RunDir::open(folder.to_path_buf())?;
     let text = fs_err::read_to_string(run.config())?;
     let config = TrainConfig::parse(&text, &run.config(), &[])?;
-    let cohorts = context.project()?.map(|project| project.cohorts).unwrap_or_default();
+    let cohorts = context
+        .project()?
+        .map(|project| project.cohorts)
+        .unwrap_or_default();
     Ok((config, run, cohorts))
 }
 
@@ -107,10 +116,15 @@ fn started(args: &Args, context: &Context) -> anyhow::Result<(TrainConfig, RunDi
         None => TrainConfig::parse(BRAIN_CNN, Path::new("brain-cnn.toml"), &changes)?,
     };
     let names: Vec<&str> = cohorts.iter().map(|cohort| cohort.name.as_str()).collect();
-    let today: String = jiff::Timestamp::now().to_string().chars().take(10).collect();
-    let folder = args.out.clone().unwrap_or_else(|| {
-        PathBuf::from("runs").join(format!("{today}-{}", names.join("-")))
-    });
+    let today: String = jiff::Timestamp::now()
+        .to_string()
+        .chars()
+        .take(10)
+        .collect();
+    let folder = args
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("runs").join(format!("{today}-{}", names.join("-"))));
     let run = RunDir::create(folder, &config.to_toml()?)?;
     Ok((config, run, cohorts))
 }

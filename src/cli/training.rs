@@ -52,21 +52,35 @@ pub struct Request<'a> {
 ///
 /// # Errors
 /// Where a cohort cannot be listed, or one participant came into two splits.
-pub fn index_cohorts(cohorts: &[Cohort], config: &TrainConfig, printer: &Printer) -> anyhow::Result<CohortIndex> {
+pub fn index_cohorts(
+    cohorts: &[Cohort],
+    config: &TrainConfig,
+    printer: &Printer,
+) -> anyhow::Result<CohortIndex> {
     let mut index = CohortIndex { rows: Vec::new() };
     for cohort in cohorts {
         let listing = list_cohort(cohort)?;
-        printer.status(&format!("{}: {} scans indexed of {}", cohort.name, listing.rows.len(), listing.scans));
+        printer.status(&format!(
+            "{}: {} scans indexed of {}",
+            cohort.name,
+            listing.rows.len(),
+            listing.scans
+        ));
         for (reason, n) in &listing.skipped {
             printer.warning(&format!("{}: {n} skipped: {reason}", cohort.name));
         }
         index.rows.extend(listing.rows);
     }
     let split = config.data.split;
-    let fractions = SplitFractions { validation: split.validation, test: split.test };
+    let fractions = SplitFractions {
+        validation: split.validation,
+        test: split.test,
+    };
     let summary = assign_splits(&mut index, config.train.seed.0, fractions)?;
     for empty in summary.empty_splits() {
-        printer.warning(&format!("no scan is in the {empty:?} split: with so few participants that happens"));
+        printer.warning(&format!(
+            "no scan is in the {empty:?} split: with so few participants that happens"
+        ));
     }
     check_leakage(&index)?;
     Ok(index)
@@ -77,20 +91,42 @@ pub fn index_cohorts(cohorts: &[Cohort], config: &TrainConfig, printer: &Printer
 /// # Errors
 /// Where nothing can be learned, a worker stopped or a file cannot be written; [`Error::Stopped`] after Ctrl-C.
 pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
-    let Request { config, run, index, cache, context, .. } = request;
+    let Request {
+        config,
+        run,
+        index,
+        cache,
+        context,
+        ..
+    } = request;
     let recipe = Recipe::named(&config.data.recipe)?;
     config.model.feature_sides(recipe.grid.shape.0)?;
     let scans: Vec<PathBuf> = index.rows.iter().map(|row| row.scan.clone()).collect();
-    let batch = Batch { recipe: &recipe, template: template()?, cache, stop: context.stop.flag() };
-    let progress = context.printer.progress("preprocess", "scans", Some(scans.len() as u64));
+    let batch = Batch {
+        recipe: &recipe,
+        template: template()?,
+        cache,
+        stop: context.stop.flag(),
+    };
+    let progress = context
+        .printer
+        .progress("preprocess", "scans", Some(scans.len() as u64));
     let reports = preprocess_scans(&scans, &batch, &|_, _| progress.advance(1));
     drop(progress);
-    let refused = reports.iter().filter(|report| report.outcome.entry().is_none());
-    let n_refused = refused.inspect(|report| warn_of(report, &context.printer)).count();
+    let refused = reports
+        .iter()
+        .filter(|report| report.outcome.entry().is_none());
+    let n_refused = refused
+        .inspect(|report| warn_of(report, &context.printer))
+        .count();
 
     let of = |split| samples(index, &reports, split, recipe.grid.shape.0);
     let (training, validation) = (of(Split::Train), of(Split::Validation));
-    let ages: Vec<f64> = training.samples().iter().map(|sample| sample.age_years).collect();
+    let ages: Vec<f64> = training
+        .samples()
+        .iter()
+        .map(|sample| sample.age_years)
+        .collect();
     let scaling = AgeScaling::of(&ages)?;
     let blocks = fit(request, &training, &validation, scaling)?;
 
@@ -120,15 +156,24 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
     Model::new(facts(None, summary.clone()), &blocks).save(&run.model())?;
     let watched = judge(request, &reports, Split::Validation, None)?;
     let correction = BiasCorrection::fit(&watched)
-        .map_err(|reason| context.printer.status(&format!("no age-bias correction: {reason}")))
+        .map_err(|reason| {
+            context
+                .printer
+                .status(&format!("no age-bias correction: {reason}"))
+        })
         .ok();
     let validation_mae_years = evaluate(&watched, None, 0).mae;
-    let summary = TrainingSummary { validation_mae_years, ..summary };
+    let summary = TrainingSummary {
+        validation_mae_years,
+        ..summary
+    };
     Model::new(facts(correction, summary), &blocks).save(&run.model())?;
 
     let judged = judge(request, &reports, Split::Test, correction.as_ref())?;
     let evaluation = evaluate(&judged, Some(scaling.mean_years), config.train.seed.0);
-    write_atomically(&run.evaluation(), |out| Ok(serde_json::to_writer_pretty(out, &evaluation)?))?;
+    write_atomically(&run.evaluation(), |out| {
+        Ok(serde_json::to_writer_pretty(out, &evaluation)?)
+    })?;
     say(&evaluation, run, &context.printer)?;
     Ok(n_refused)
 }
@@ -160,12 +205,22 @@ fn in_split<'a>(
     reports: &'a [ScanReport],
     split: Split,
 ) -> impl Iterator<Item = (&'a IndexRow, &'a CacheEntry)> {
-    let pairs = index.rows.iter().zip(reports).filter(move |(row, _)| row.split == Some(split));
+    let pairs = index
+        .rows
+        .iter()
+        .zip(reports)
+        .filter(move |(row, _)| row.split == Some(split));
     pairs.filter_map(|(row, report)| Some((row, report.outcome.entry()?)))
 }
 
-fn samples(index: &CohortIndex, reports: &[ScanReport], split: Split, sides: [usize; 3]) -> BrainSamples {
-    let usable = in_split(index, reports, split).filter(|(_, entry)| entry.header.qc.verdict != QcVerdict::Fail);
+fn samples(
+    index: &CohortIndex,
+    reports: &[ScanReport],
+    split: Split,
+    sides: [usize; 3],
+) -> BrainSamples {
+    let usable = in_split(index, reports, split)
+        .filter(|(_, entry)| entry.header.qc.verdict != QcVerdict::Fail);
     let sample = usable.map(|(row, entry)| BrainSample {
         scan: row.scan.clone(),
         entry: entry.clone(),
@@ -180,7 +235,13 @@ fn fit(
     validation: &BrainSamples,
     scaling: AgeScaling,
 ) -> anyhow::Result<Vec<Block>> {
-    let Request { config, run, devices, context, .. } = request;
+    let Request {
+        config,
+        run,
+        devices,
+        context,
+        ..
+    } = request;
     let section = &config.train;
     let checkpoints = Checkpoints::new(run.checkpoints(), section.checkpoint.keep);
     let network = Network::new(&config.model, section.regime, section.seed, &Device::flex())?;
@@ -192,8 +253,17 @@ fn fit(
         orthogonality: section.orthogonality,
         optimizer: section.optimizer.clone(),
     };
-    let executor = Pipelined::start(workers(network, device::open(devices)?, &objective, states)?)?;
-    let plan = BatchPlan { n_samples: training.len(), batch_size: section.batch_size, seed: section.seed };
+    let executor = Pipelined::start(workers(
+        network,
+        device::open(devices)?,
+        &objective,
+        states,
+    )?)?;
+    let plan = BatchPlan {
+        n_samples: training.len(),
+        batch_size: section.batch_size,
+        seed: section.seed,
+    };
     let loop_ = Training {
         training,
         validation,
@@ -209,11 +279,17 @@ fn fit(
     };
     let mut sink = RunSink {
         log: MetricsLog::open(&run.metrics(), start.step)?,
-        progress: context.printer.progress("train", "steps", Some(loop_.n_steps())),
+        progress: context
+            .printer
+            .progress("train", "steps", Some(loop_.n_steps())),
     };
     match loop_.run(Box::new(executor), n_blocks, start, &mut sink)? {
         Outcome::Finished(blocks) => Ok(blocks),
-        Outcome::Stopped { step } => Err(Error::Stopped { step, run: run.path().to_path_buf() }.into()),
+        Outcome::Stopped { step } => Err(Error::Stopped {
+            step,
+            run: run.path().to_path_buf(),
+        }
+        .into()),
     }
 }
 
@@ -229,7 +305,8 @@ impl EventSink for RunSink {
             Event::Step { step, .. } => self.progress.set(step + 1),
             Event::Epoch { mae_years, .. } => {
                 let maes: Vec<String> = mae_years.iter().map(|mae| format!("{mae:.1}")).collect();
-                self.progress.note(&format!("MAE by block {} years", maes.join(" ")));
+                self.progress
+                    .note(&format!("MAE by block {} years", maes.join(" ")));
             }
             Event::Validation { .. } | Event::Checkpoint { .. } => {}
         }
@@ -254,7 +331,9 @@ fn judge(
     for (row, entry) in in_split(index, reports, split) {
         let started = std::time::Instant::now();
         let estimates = predictor.predict(entry)?;
-        let Some(predicted_age_years) = estimates.predicted_age_years() else { continue };
+        let Some(predicted_age_years) = estimates.predicted_age_years() else {
+            continue;
+        };
         let age_years = row.age_years.years();
         let mut case = Case {
             scan: row.scan.display().to_string(),
@@ -276,7 +355,9 @@ fn judge(
             age_years: Some(age_years),
             predicted_age_years: Some(predicted_age_years),
             gap_years: Some(case.gap_years()),
-            corrected_gap_years: case.corrected_age_years.map(|corrected| corrected - age_years),
+            corrected_gap_years: case
+                .corrected_age_years
+                .map(|corrected| corrected - age_years),
             block_ages_years: estimates.block_ages_years,
             qc: Some(entry.header.qc.verdict),
             qc_reasons: entry.header.qc.reasons.clone(),

@@ -53,7 +53,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         (None, Some(run)) => in_run(run, "predictions.csv")?,
         (None, None) => None,
     };
-    let rows = predictions.as_deref().map(with_places).transpose()?.unwrap_or_default();
+    let rows = predictions
+        .as_deref()
+        .map(with_places)
+        .transpose()?
+        .unwrap_or_default();
     let subjects = subjects(&resolve_scans(&args.paths)?, rows);
     let model = match (&args.model, &args.run) {
         (Some(model), _) => Some(model.clone()),
@@ -61,10 +65,17 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         (None, None) => None,
     };
     let predictor = match model {
-        Some(model) => Some(view_predictor(&model, &context.cache_dir(args.cache.as_deref())?)?),
+        Some(model) => Some(view_predictor(
+            &model,
+            &context.cache_dir(args.cache.as_deref())?,
+        )?),
         None => None,
     };
-    let params = ViewerParams { subjects, predictor, title: "brainage".into() };
+    let params = ViewerParams {
+        subjects,
+        predictor,
+        title: "brainage".into(),
+    };
     match &args.screenshot {
         Some(picture) => {
             screenshot(params, picture, args.size.0)?;
@@ -79,7 +90,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
 fn in_run(run: &Path, name: &str) -> anyhow::Result<Option<PathBuf>> {
     if !run.is_dir() {
         let message = format!("no such run folder: `{}`", run.display());
-        return Err(CliError::usage(message, "runs are in `runs/` unless --out said otherwise").into());
+        return Err(
+            CliError::usage(message, "runs are in `runs/` unless --out said otherwise").into(),
+        );
     }
     Ok(Some(run.join(name)).filter(|path| path.is_file()))
 }
@@ -90,7 +103,14 @@ fn with_places(table: &Path) -> anyhow::Result<Vec<(PathBuf, PredictionRow)>> {
     let place = |row: PredictionRow| {
         let named = PathBuf::from(&row.scan);
         let beside = folder.join(&named);
-        (if !named.exists() && beside.exists() { beside } else { named }, row)
+        (
+            if !named.exists() && beside.exists() {
+                beside
+            } else {
+                named
+            },
+            row,
+        )
     };
     Ok(read_predictions(table)?.into_iter().map(place).collect())
 }
@@ -98,10 +118,14 @@ fn with_places(table: &Path) -> anyhow::Result<Vec<(PathBuf, PredictionRow)>> {
 /// The named scans with their predictions; without named scans, those of the table.
 fn subjects(scans: &[PathBuf], rows: Vec<(PathBuf, PredictionRow)>) -> Vec<Subject> {
     if scans.is_empty() {
-        return rows.into_iter().map(|(path, row)| subject(path, Some(row))).collect();
+        return rows
+            .into_iter()
+            .map(|(path, row)| subject(path, Some(row)))
+            .collect();
     }
     let same_place = |a: &Path, b: &Path| {
-        a == b || matches!((std::path::absolute(a), std::path::absolute(b)), (Ok(a), Ok(b)) if a == b)
+        a == b
+            || matches!((std::path::absolute(a), std::path::absolute(b)), (Ok(a), Ok(b)) if a == b)
     };
     let same_name = |a: &Path, b: &Path| a.file_name().is_some() && a.file_name() == b.file_name();
     scans
@@ -109,7 +133,10 @@ fn subjects(scans: &[PathBuf], rows: Vec<(PathBuf, PredictionRow)>) -> Vec<Subje
         .map(|scan| {
             let mut named = rows.iter().filter(|(path, _)| same_name(path, scan));
             let only = named.next().filter(|_| named.next().is_none());
-            let row = rows.iter().find(|(path, _)| same_place(path, scan)).or(only);
+            let row = rows
+                .iter()
+                .find(|(path, _)| same_place(path, scan))
+                .or(only);
             subject(scan.clone(), row.map(|(_, row)| row.clone()))
         })
         .collect()
@@ -138,8 +165,12 @@ fn subject(path: PathBuf, row: Option<PredictionRow>) -> Subject {
 }
 
 fn parse_size(text: &str) -> Result<PictureSize, String> {
-    let sides = text.split_once(['x', '×']).and_then(|(w, h)| Some([w.parse().ok()?, h.parse().ok()?]));
-    sides.map(PictureSize).ok_or_else(|| "expected width and height such as 1280x800".into())
+    let sides = text
+        .split_once(['x', '×'])
+        .and_then(|(w, h)| Some([w.parse().ok()?, h.parse().ok()?]));
+    sides
+        .map(PictureSize)
+        .ok_or_else(|| "expected width and height such as 1280x800".into())
 }
 
 #[cfg(test)]
@@ -159,9 +190,16 @@ mod tests {
 
     #[test]
     fn scans_meet_their_predictions_by_path_else_by_a_name_that_only_one_has() {
-        let rows = vec![row("a/x.nii", "p1"), row("b/x.nii", "p2"), row("b/y.nii", "p3")];
+        let rows = vec![
+            row("a/x.nii", "p1"),
+            row("b/x.nii", "p2"),
+            row("b/y.nii", "p3"),
+        ];
         let scans = ["b/x.nii", "c/y.nii", "c/x.nii"].map(PathBuf::from);
-        let names: Vec<String> = subjects(&scans, rows.clone()).into_iter().map(|s| s.name).collect();
+        let names: Vec<String> = subjects(&scans, rows.clone())
+            .into_iter()
+            .map(|s| s.name)
+            .collect();
         assert_eq!(names, ["p2", "p3", "x"]);
         assert_eq!(subjects(&[], rows).len(), 3);
     }

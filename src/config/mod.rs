@@ -1,3 +1,4 @@
 //! What the user sets: the project file and the training config, parsed once into checked types.
 
+pub mod project;
 pub mod train;

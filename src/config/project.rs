@@ -77,7 +77,9 @@ impl ProjectError {
     /// What to do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NotFound { .. } => Some("write one with `brainage init`, or name it with --project FILE"),
+            Self::NotFound { .. } => {
+                Some("write one with `brainage init`, or name it with --project FILE")
+            }
             Self::UnknownCohort { .. } => Some("add a [cohorts.NAME] table to the project file"),
             Self::Content { .. } => Some("`brainage init` writes a file with every key explained"),
             Self::Read { .. } => None,
@@ -134,7 +136,9 @@ struct Source<'a> {
 impl Project {
     /// Looks for [`PROJECT_FILE`] in a folder and those above it.
     pub fn find_upward(from: &Path) -> Option<PathBuf> {
-        from.ancestors().map(|folder| folder.join(PROJECT_FILE)).find(|path| path.is_file())
+        from.ancestors()
+            .map(|folder| folder.join(PROJECT_FILE))
+            .find(|path| path.is_file())
     }
 
     /// Reads a project file.
@@ -142,8 +146,10 @@ impl Project {
     /// # Errors
     /// [`ProjectError::Read`], or [`ProjectError::Content`] with line and key.
     pub fn read(path: &Path) -> Result<Self, ProjectError> {
-        let text = fs_err::read_to_string(path)
-            .map_err(|error| ProjectError::Read { path: path.to_path_buf(), source: cause(&error) })?;
+        let text = fs_err::read_to_string(path).map_err(|error| ProjectError::Read {
+            path: path.to_path_buf(),
+            source: cause(&error),
+        })?;
         Self::parse(&text, path)
     }
 
@@ -164,7 +170,10 @@ impl Project {
         Ok(Self {
             path: path.to_path_buf(),
             cohorts,
-            cache_dir: folder.join(raw.cache.map_or_else(|| DEFAULT_CACHE.into(), |cache| cache.dir)),
+            cache_dir: folder.join(
+                raw.cache
+                    .map_or_else(|| DEFAULT_CACHE.into(), |cache| cache.dir),
+            ),
             train_config: raw.train.map(|train| folder.join(train.config)),
         })
     }
@@ -178,14 +187,22 @@ impl Project {
             return Ok(self.cohorts.clone());
         }
         let found = |name: &String| {
-            self.cohorts.iter().find(|cohort| cohort.name == *name).cloned().ok_or_else(|| {
-                let known: Vec<_> = self.cohorts.iter().map(|c| c.name.as_str()).collect();
-                ProjectError::UnknownCohort {
-                    name: name.clone(),
-                    expected: if known.is_empty() { "none (it has no cohorts)".into() } else { known.join(", ") },
-                    path: self.path.clone(),
-                }
-            })
+            self.cohorts
+                .iter()
+                .find(|cohort| cohort.name == *name)
+                .cloned()
+                .ok_or_else(|| {
+                    let known: Vec<_> = self.cohorts.iter().map(|c| c.name.as_str()).collect();
+                    ProjectError::UnknownCohort {
+                        name: name.clone(),
+                        expected: if known.is_empty() {
+                            "none (it has no cohorts)".into()
+                        } else {
+                            known.join(", ")
+                        },
+                        path: self.path.clone(),
+                    }
+                })
         };
         names.iter().map(found).collect()
     }
@@ -214,14 +231,18 @@ impl RawCohort {
                 return Err(source.refuse(Some(range.span()), &message));
             }
         }
-        let resolve = |paths: Vec<PathBuf>| paths.into_iter().map(|path| folder.join(path)).collect();
+        let resolve =
+            |paths: Vec<PathBuf>| paths.into_iter().map(|path| folder.join(path)).collect();
         Ok(Cohort {
             name: name.into_inner(),
             layout,
             root: folder.join(self.root),
             demographics: resolve(self.demographics),
             withdrawals: resolve(self.withdrawals),
-            criteria: Criteria { age: age.map(Spanned::into_inner), diagnosis },
+            criteria: Criteria {
+                age: age.map(Spanned::into_inner),
+                diagnosis,
+            },
         })
     }
 }
@@ -229,7 +250,11 @@ impl RawCohort {
 impl Source<'_> {
     fn refuse(&self, span: Option<Range<usize>>, message: &str) -> ProjectError {
         let start = span.map_or(0, |span| span.start).min(self.text.len());
-        let n_before = self.text.char_indices().filter(|(i, c)| *i < start && *c == '\n').count();
+        let n_before = self
+            .text
+            .char_indices()
+            .filter(|(i, c)| *i < start && *c == '\n')
+            .count();
         ProjectError::Content {
             message: message.split_whitespace().collect::<Vec<_>>().join(" "),
             line: n_before + 1,
@@ -243,7 +268,12 @@ impl Source<'_> {
 fn key_of(line: &str) -> String {
     let line = line.trim();
     match line.strip_prefix('[') {
-        Some(header) => header.split(']').next().unwrap_or(header).trim_matches('[').to_owned(),
+        Some(header) => header
+            .split(']')
+            .next()
+            .unwrap_or(header)
+            .trim_matches('[')
+            .to_owned(),
         None => line.split('=').next().unwrap_or(line).trim().to_owned(),
     }
 }
@@ -260,7 +290,9 @@ mod tests {
     const FILE: &str = "/study/brainage.toml";
 
     fn refusal(text: &str) -> String {
-        Project::parse(text, Path::new(FILE)).unwrap_err().to_string()
+        Project::parse(text, Path::new(FILE))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -274,17 +306,28 @@ mod tests {
             [Path::new("/data/a.tsv"), Path::new("/study/b.tsv")]
         );
         assert_eq!(project.cache_dir, Path::new("/study/fast/cache"));
-        assert_eq!(project.train_config.as_deref(), Some(Path::new("/study/small.toml")));
+        assert_eq!(
+            project.train_config.as_deref(),
+            Some(Path::new("/study/small.toml"))
+        );
     }
 
     #[test]
     fn layout_and_root_are_enough() {
-        let project =
-            Project::parse("[cohorts.a]\nlayout = 'bids'\nroot = 'a'\n", Path::new(FILE)).unwrap();
+        let project = Project::parse(
+            "[cohorts.a]\nlayout = 'bids'\nroot = 'a'\n",
+            Path::new(FILE),
+        )
+        .unwrap();
         assert_eq!(project.cohorts[0].criteria.age, None);
         assert_eq!(project.cache_dir, Path::new("/study/cache"));
         assert!(project.train_config.is_none());
-        assert!(Project::parse("", Path::new(FILE)).unwrap().cohorts.is_empty());
+        assert!(
+            Project::parse("", Path::new(FILE))
+                .unwrap()
+                .cohorts
+                .is_empty()
+        );
     }
 
     #[test]
@@ -292,13 +335,33 @@ mod tests {
         let cohort = "[cohorts.a]\nlayout = 'bids'\nroot = 'a'\n";
         for (text, line, key) in [
             (format!("{cohort}colour = 3\n"), 4, "colour"),
-            ("[cohorts.a]\nlayout = 'dicom'\nroot = 'a'\n".to_owned(), 2, "layout"),
-            ("[cohorts.a]\nlayout = 'bids'\nroot = 5\n".to_owned(), 3, "root"),
-            (format!("{cohort}[cohorts.a.include]\nage = [60, 20]\n"), 5, "age"),
-            (format!("{cohort}[cohorts.a.include]\nages = [20, 60]\n"), 5, "ages"),
+            (
+                "[cohorts.a]\nlayout = 'dicom'\nroot = 'a'\n".to_owned(),
+                2,
+                "layout",
+            ),
+            (
+                "[cohorts.a]\nlayout = 'bids'\nroot = 5\n".to_owned(),
+                3,
+                "root",
+            ),
+            (
+                format!("{cohort}[cohorts.a.include]\nage = [60, 20]\n"),
+                5,
+                "age",
+            ),
+            (
+                format!("{cohort}[cohorts.a.include]\nages = [20, 60]\n"),
+                5,
+                "ages",
+            ),
             (format!("{cohort}[cash]\ndir = 'x'\n"), 4, "cash"),
             ("[cohorts.a]\nlayout = 'bids'\n".to_owned(), 1, "cohorts.a"),
-            ("[cohorts.'a b']\nlayout = 'bids'\nroot = 'a'\n".to_owned(), 1, "cohorts.'a b'"),
+            (
+                "[cohorts.'a b']\nlayout = 'bids'\nroot = 'a'\n".to_owned(),
+                1,
+                "cohorts.'a b'",
+            ),
             ("[cohorts\n".to_owned(), 1, "cohorts"),
         ] {
             let refused = refusal(&text);
@@ -309,7 +372,8 @@ mod tests {
 
     #[test]
     fn cohorts_come_in_the_order_asked_and_an_unknown_one_is_refused_with_the_names_there_are() {
-        let text = "[cohorts.a]\nlayout = 'bids'\nroot = 'a'\n[cohorts.b]\nlayout = 'bids'\nroot = 'b'\n";
+        let text =
+            "[cohorts.a]\nlayout = 'bids'\nroot = 'a'\n[cohorts.b]\nlayout = 'bids'\nroot = 'b'\n";
         let project = Project::parse(text, Path::new(FILE)).unwrap();
         let names = |asked: &[&str]| {
             let asked: Vec<_> = asked.iter().map(|name| (*name).to_owned()).collect();
@@ -319,7 +383,12 @@ mod tests {
         };
         assert_eq!(names(&["b", "a"]).unwrap(), ["b", "a"]);
         assert_eq!(names(&[]).unwrap(), ["a", "b"]);
-        assert!(names(&["c"]).unwrap_err().to_string().contains("expected a, b"));
+        assert!(
+            names(&["c"])
+                .unwrap_err()
+                .to_string()
+                .contains("expected a, b")
+        );
     }
 
     #[test]

@@ -73,7 +73,9 @@ fn sample_id(entry: &CacheEntry) -> u64 {
 /// # Errors
 /// Where the entry cannot be read or is damaged.
 pub fn network_input(entry: &CacheEntry) -> Result<Vec<f32>, Error> {
-    let values = entry.values_f32().map_err(|error| Error::Data(error.to_string()))?;
+    let values = entry
+        .values_f32()
+        .map_err(|error| Error::Data(error.to_string()))?;
     Ok(z_fastest(&values, entry.header.shape.0))
 }
 

@@ -1,3 +1,8 @@
-//! What was predicted: the table of predictions.
+//! From scans to ages: the predictor, and the table it fills.
 
+pub mod predictor;
 pub mod table;
+
+mod view;
+
+pub use view::view_predictor;

@@ -41,7 +41,10 @@ impl AgePredictor {
     /// # Errors
     /// [`Error::Model`] where the file is not whole, or asks for another recipe or template than this program has.
     pub fn load(path: &Path, template: &Template, lane: Lane) -> Result<Self, Error> {
-        let refuse = |message: String| Error::Model { path: path.to_path_buf(), message };
+        let refuse = |message: String| Error::Model {
+            path: path.to_path_buf(),
+            message,
+        };
         let model = Model::load(path, &lane.device)?;
         let recipe = Recipe::parse(&model.description.recipe, &path.display().to_string())
             .map_err(|error| refuse(error.to_string()))?;
@@ -49,12 +52,20 @@ impl AgePredictor {
             return Err(refuse("recipe and its hash differ".into()));
         }
         if template.hash.to_hex().as_str() != model.description.template_hash {
-            return Err(refuse("trained with another template than this program has".into()));
+            return Err(refuse(
+                "trained with another template than this program has".into(),
+            ));
         }
         if recipe.grid.shape.0 != model.description.grid {
-            return Err(refuse("grid of the recipe is not that of the network".into()));
+            return Err(refuse(
+                "grid of the recipe is not that of the network".into(),
+            ));
         }
-        Ok(Self { model, recipe, lane })
+        Ok(Self {
+            model,
+            recipe,
+            lane,
+        })
     }
 
     /// Predicts from a volume in the cache.
@@ -72,7 +83,9 @@ impl AgePredictor {
             let input = Tensor::<5>::from_data(data, &self.lane.device);
             let estimates = self.model.network.estimates(input).into_iter();
             let scaling = self.model.description.scaling;
-            estimates.map(|estimate| scaling.years(estimate.into_scalar::<f32>())).collect()
+            estimates
+                .map(|estimate| scaling.years(estimate.into_scalar::<f32>()))
+                .collect()
         });
         if block_ages_years.iter().all(|age| age.is_finite()) {
             Ok(AgeEstimates { block_ages_years })

@@ -38,8 +38,16 @@ impl Predictor for ViewPredictor {
 
     fn predict(&self, path: &Path, progress: &dyn Fn(&str)) -> Result<Prediction, String> {
         progress("preprocessing");
-        let (never, template) = (AtomicBool::new(false), template().map_err(|e| e.to_string())?);
-        let batch = Batch { recipe: &self.predictor.recipe, template, cache: &self.cache, stop: &never };
+        let (never, template) = (
+            AtomicBool::new(false),
+            template().map_err(|e| e.to_string())?,
+        );
+        let batch = Batch {
+            recipe: &self.predictor.recipe,
+            template,
+            cache: &self.cache,
+            stop: &never,
+        };
         let reports = preprocess_scans(&[path.to_path_buf()], &batch, &|_, _| {});
         let entry = match reports.into_iter().next().map(|report| report.outcome) {
             Some(ScanOutcome::Done(entry) | ScanOutcome::Cached(entry)) => entry,
@@ -47,7 +55,10 @@ impl Predictor for ViewPredictor {
             None => return Err("the scan was not preprocessed".into()),
         };
         progress("predicting");
-        let estimates = self.predictor.predict(&entry).map_err(|error| error.to_string())?;
+        let estimates = self
+            .predictor
+            .predict(&entry)
+            .map_err(|error| error.to_string())?;
         Ok(Prediction {
             predicted_age_years: estimates.predicted_age_years(),
             block_ages_years: estimates.block_ages_years,
