@@ -1,5 +1,6 @@
 //! A folder of scans through the whole of preprocessing, by the public functions alone.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -12,8 +13,8 @@ use brainage_pipelines::template::template;
 use brainage_pipelines::{Affine, Volume, VoxelShape};
 
 /// The template's head on a coarser grid, moved by `shift_mm`.
-fn write_head(path: &Path, shift_mm: f64) {
-    let t1 = &template().unwrap().t1;
+fn write_head(path: &Path, shift_mm: f64) -> Result<(), Box<dyn Error>> {
+    let t1 = &template()?.t1;
     let shape = VoxelShape([64, 76, 64]);
     let values = (0..shape.n_voxels())
         .map(|i| {
@@ -26,7 +27,8 @@ fn write_head(path: &Path, shift_mm: f64) {
         [3.0; 3],
         [origin[0] + shift_mm, origin[1], origin[2] - shift_mm],
     );
-    write_nifti(path, &Volume::new(values, shape, place).unwrap(), "head").unwrap();
+    write_nifti(path, &Volume::new(values, shape, place)?, "head")?;
+    Ok(())
 }
 
 fn kinds(reports: &[ScanReport]) -> Vec<&str> {
@@ -45,8 +47,8 @@ fn a_truncated_scan_is_refused_the_others_are_done_and_found_again() {
     let scans: Vec<PathBuf> = ["sub-1.nii.gz", "sub-2.nii.gz", "sub-3.nii"]
         .map(path)
         .into();
-    write_head(&scans[0], 0.0);
-    write_head(&scans[2], 6.0);
+    write_head(&scans[0], 0.0).unwrap();
+    write_head(&scans[2], 6.0).unwrap();
     let whole = fs_err::read(&scans[0]).unwrap();
     fs_err::write(&scans[1], &whole[..whole.len() / 2]).unwrap();
 
