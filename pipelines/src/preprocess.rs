@@ -12,14 +12,17 @@ use crate::intensity::{FEWEST_VOXELS, Unusable, normalize};
 use crate::mask::template_mask_on_grid;
 use crate::qc::{Qc, judge};
 use crate::recipe::{Dof, MaskSource, Recipe};
-use crate::register::{Pose, register};
+use crate::register::{Pose, Registration, register};
 use crate::resample::resample;
 use crate::space::Affine;
 use crate::template::Template;
 use crate::volume::{Mask, Volume};
 
 /// Version of all steps together: part of every cache key, raised whenever a step gives other numbers.
-pub const CODE_VERSION: u32 = 1;
+pub const CODE_VERSION: u32 = 2;
+
+/// Fits with a lower correlation are tried again without trust in the scan's axes: good ones reach 0.75.
+const RETRY_BELOW: f64 = 0.65;
 
 /// What a recipe makes of a scan.
 #[derive(Clone, Debug)]
@@ -51,17 +54,9 @@ pub fn preprocess(
     let scan = read_t1_scan(path)?;
     let MaskSource::Template = recipe.mask.source;
     let Dof::Affine12 = recipe.registration.dof;
-    let pose = match scan.header.affine_source {
-        AffineSource::Sform | AffineSource::Qform => Pose::Upright,
-        AffineSource::Assumed => Pose::Unknown,
-    };
-    // Registration looks at the head alone; the voxels that are kept come from the whole scan.
-    let head = without_neck(&scan.volume);
-    let registration =
-        register(head.as_ref().unwrap_or(&scan.volume), template, pose).ok_or_else(|| {
-            Error::NoHead {
-                path: path.to_path_buf(),
-            }
+    let registration = register_any_pose(&scan.volume, scan.header.affine_source, template)
+        .ok_or_else(|| Error::NoHead {
+            path: path.to_path_buf(),
         })?;
 
     let grid_mask = template_mask_on_grid(&recipe.grid, template);
@@ -93,3 +88,31 @@ pub fn preprocess(
         warnings: scan.header.warnings,
     })
 }
+
+/// Registers the head without its neck. Where that fits poorly, or the axes are only assumed, the whole scan in any
+/// pose; the better fit wins.
+fn register_any_pose(
+    scan: &Volume,
+    source: AffineSource,
+    template: &Template,
+) -> Option<Registration> {
+    let upright = match source {
+        AffineSource::Sform | AffineSource::Qform => {
+            // Registration looks at the head alone; the voxels that are kept come from the whole scan.
+            let head = without_neck(scan);
+            register(head.as_ref().unwrap_or(scan), template, Pose::Upright)
+        }
+        AffineSource::Assumed => None,
+    };
+    if upright.is_some_and(|fit| fit.correlation >= RETRY_BELOW) {
+        return upright;
+    }
+    let any_pose = register(scan, template, Pose::Unknown);
+    match (upright, any_pose) {
+        (Some(upright), Some(any)) if any.correlation > upright.correlation => Some(any),
+        (upright, any) => upright.or(any),
+    }
+}
+
+#[cfg(test)]
+mod tests;

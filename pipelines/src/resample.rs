@@ -1,7 +1,7 @@
 //! The one resampling of a scan's own voxels onto the grid of a recipe.
 //!
 //! Grey values go through interpolation once between file and cache, never twice. Where the grid is coarser than the
-//! scan they are smoothed first ([`crate::filter`]).
+//! scan they are smoothed first.
 
 use crate::filter::{AxisSampling, sigma_for_ratio, smooth_and_sample};
 use crate::interpolate::trilinear;
@@ -104,8 +104,7 @@ fn needed_part(
         let margin = (MARGIN_SIGMAS * sigma[axis]).ceil() + 1.0;
         let begin = (low[axis] - margin).floor().max(0.0);
         let end = (high[axis] + margin).ceil().min(sides[axis] as f64 - 1.0);
-        // Written so that NaN is refused.
-        if !(begin <= end) {
+        if begin.is_nan() || end.is_nan() || begin > end {
             return None;
         }
         (first[axis], part[axis]) = (begin as usize, (end - begin) as usize + 1);

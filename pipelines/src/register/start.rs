@@ -90,7 +90,7 @@ fn axis_rotations() -> Vec<Matrix3<f64>> {
     for (x, y) in (0..6).flat_map(|x| (0..6).map(move |y| (x, y))) {
         let unit = |code: usize| {
             let mut axis = Vector3::zeros();
-            axis[code / 2] = if code % 2 == 0 { 1.0 } else { -1.0 };
+            axis[code / 2] = if code.is_multiple_of(2) { 1.0 } else { -1.0 };
             axis
         };
         if x / 2 != y / 2 {

@@ -1,0 +1,104 @@
+//! Real scans, where they are.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::format::read_scan;
+use crate::mask::template_mask_on_scan;
+use crate::qc::QcVerdict;
+use crate::template::template;
+
+const IXI: [&str; 5] = [
+    "IXI012-HH-1211",
+    "IXI014-HH-1236",
+    "IXI015-HH-1258",
+    "IXI048-HH-1326",
+    "IXI049-HH-1358",
+];
+
+fn real_scans() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let folder = std::env::var_os("BRAINAGE_DATA")
+        .map_or(beside, PathBuf::from)
+        .join("mri");
+    if !folder.is_dir() {
+        println!("skipped: no real scans in `{}`", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+fn dice(a: &Mask, b: &Mask) -> f64 {
+    let pairs = a.values().iter().zip(b.values());
+    let both = pairs.filter(|(a, b)| **a && **b).count();
+    2.0 * both as f64 / (a.count() + b.count()) as f64
+}
+
+fn preprocessed(path: &Path) -> Preprocessed {
+    let recipe = Recipe::named("fast").unwrap();
+    let template = template().unwrap();
+    template.levels();
+    let begin = std::time::Instant::now();
+    let done = preprocess(path, &recipe, template).unwrap();
+    println!(
+        "{}: {:.2} s, {:?}",
+        path.display(),
+        begin.elapsed().as_secs_f64(),
+        done.qc
+    );
+    done
+}
+
+#[test]
+fn the_carried_mask_agrees_with_segmentations_of_real_brains() {
+    let Some(folder) = real_scans() else { return };
+    let template = template().unwrap();
+    let mut found = Vec::new();
+    for name in IXI {
+        let path = folder.join(format!("ixi/{name}-T1.nii.gz"));
+        let done = preprocessed(&path);
+        let scan = read_scan(&path).unwrap().volume;
+        let labels = read_scan(&folder.join(format!("ixi/{name}-DLMUSE.nii.gz"))).unwrap();
+        let brain = labels.volume.map(|label| *label != 0.0);
+        let mask = template_mask_on_scan(&scan, &done.mni_from_scan, template);
+        let overlap = dice(&mask, &brain);
+        println!(
+            "Dice {overlap:.4}, mask {:.0} cm³, segmentation {:.0} cm³",
+            mask.volume_cm3(),
+            brain.volume_cm3()
+        );
+        assert_ne!(done.qc.verdict, QcVerdict::Fail, "{:?}", done.qc);
+        found.push(overlap);
+    }
+    let mean = found.iter().sum::<f64>() / found.len() as f64;
+    assert!(mean >= 0.93, "mean Dice {mean:.4}: {found:?}");
+}
+
+#[test]
+fn a_one_millimetre_scan_passes() {
+    let Some(folder) = real_scans() else { return };
+    let done = preprocessed(&folder.join("adult_1mm/pycortex_S1_T1w.nii.gz"));
+    assert_eq!(done.qc.verdict, QcVerdict::Pass, "{:?}", done.qc);
+}
+
+#[test]
+fn a_scan_with_turned_axes_is_still_found() {
+    let template = template().unwrap();
+    let small = crate::pyramid::reduce(&template.t1, 3.0);
+    // The header takes front for top, as after a wrong conversion.
+    let wrong = Affine::from_rows([
+        [1.0, 0.0, 0.0, 0.0],
+        [0.0, 0.0, -1.0, 0.0],
+        [0.0, 1.0, 0.0, 0.0],
+    ]);
+    let turned = Volume::new(
+        small.values().to_vec(),
+        small.shape(),
+        wrong * small.world_from_voxel(),
+    )
+    .unwrap();
+    let found = register_any_pose(&turned, AffineSource::Sform, template).unwrap();
+    assert!(found.correlation > 0.95, "{found:?}");
+    let [x, y, z] = (found.mni_from_scan * wrong).apply([10.0, -20.0, 30.0]);
+    assert!((x - 10.0).abs() < 1.0 && (y + 20.0).abs() < 1.0 && (z - 30.0).abs() < 1.0);
+}
