@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::models::parameters::Misfit;
-
 /// An error of this library; the crates for cohorts, pipelines, synthesis and viewing have their own.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -97,14 +95,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// A misfit of a model file.
-    pub(crate) fn model_misfit(path: &std::path::Path, misfit: &Misfit) -> Self {
-        Self::Model {
-            path: path.to_path_buf(),
-            message: misfit.to_string(),
-        }
-    }
-
     /// What to do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

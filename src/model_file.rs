@@ -26,24 +26,8 @@ const INTENDED_USE: &str = "research only; not a medical device, not for diagnos
 pub struct Description {
     /// Format of the file.
     pub version: u32,
-    /// Architecture as it was trained; the tensors are folded to dense weights.
-    pub model: ModelConfig,
-    /// Regime of the training; it decides the blocks.
-    pub regime: Regime,
-    /// Sides x, y, z of the input.
-    pub grid: [usize; 3],
-    /// The whole recipe, as TOML: scans must go through it.
-    pub recipe: String,
-    /// BLAKE3 of the recipe.
-    pub recipe_hash: String,
-    /// BLAKE3 of the template that scans were registered to.
-    pub template_hash: String,
-    /// From what the network says to years.
-    pub scaling: AgeScaling,
-    /// Fitted on the validation set only; `None` where it was too small.
-    pub bias_correction: Option<BiasCorrection>,
-    /// How it was trained.
-    pub training: TrainingSummary,
+    /// What its training knew.
+    pub facts: ModelFacts,
     /// How many numbers the network has.
     pub parameters: ParameterCounts,
     /// BLAKE3 of the tensors.
@@ -77,25 +61,26 @@ pub struct TrainingSummary {
 }
 
 /// What a training knows about its model, besides the weights.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ModelFacts {
-    /// See [`Description::model`].
+    /// Architecture as it was trained; the tensors are folded to dense weights.
     pub model: ModelConfig,
-    /// See [`Description::regime`].
+    /// Regime of the training; it decides the blocks.
     pub regime: Regime,
-    /// See [`Description::grid`].
+    /// Sides x, y, z of the input.
     pub grid: [usize; 3],
-    /// See [`Description::recipe`].
+    /// The whole recipe, as TOML: scans must go through it.
     pub recipe: String,
-    /// See [`Description::recipe_hash`].
+    /// BLAKE3 of the recipe.
     pub recipe_hash: String,
-    /// See [`Description::template_hash`].
+    /// BLAKE3 of the template that scans were registered to.
     pub template_hash: String,
-    /// See [`Description::scaling`].
+    /// From what the network says to years.
     pub scaling: AgeScaling,
-    /// See [`Description::bias_correction`].
+    /// Fitted on the validation set only; `None` where it was too small.
     pub bias_correction: Option<BiasCorrection>,
-    /// See [`Description::training`].
+    /// How it was trained.
     pub training: TrainingSummary,
 }
 
@@ -117,28 +102,9 @@ impl Model {
         let parameters = trained.parameter_counts();
         let network = trained.fold();
         let weights_hash = tensor_file::hash(&tensors(&network)).to_hex().to_string();
-        let ModelFacts {
-            model,
-            regime,
-            grid,
-            recipe,
-            recipe_hash,
-            template_hash,
-            scaling,
-            bias_correction,
-            training,
-        } = facts;
         let description = Description {
             version: VERSION,
-            model,
-            regime,
-            grid,
-            recipe,
-            recipe_hash,
-            template_hash,
-            scaling,
-            bias_correction,
-            training,
+            facts,
             parameters,
             weights_hash,
             intended_use: INTENDED_USE.into(),
@@ -220,15 +186,15 @@ fn network_of(
 ) -> Result<Network, String> {
     let dense = ModelConfig {
         weights: WeightForm::Dense,
-        ..description.model.clone()
+        ..description.facts.model.clone()
     };
     dense
-        .feature_sides(description.grid)
+        .feature_sides(description.facts.grid)
         .map_err(|error| error.to_string())?;
     let network = Network::new(
         &dense,
-        description.regime,
-        description.training.seed,
+        description.facts.regime,
+        description.facts.training.seed,
         device,
     )
     .map_err(|error| error.to_string())?;

@@ -1,6 +1,8 @@
 //! What block-local training promises, on a tiny network: same bits from every executor, exact resumption, no gradient
 //! between blocks, and one block alone is plain backprop.
 
+#![expect(clippy::expect_used, reason = "what fails in a helper fails its test")]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use brainage::Error;

@@ -30,7 +30,7 @@ use crate::predict::table::{PredictionRow, PredictionWriter};
 use crate::run::dir::RunDir;
 use crate::run::metrics_log::MetricsLog;
 
-use super::{Context, Printer, Progress};
+use super::{CliError, Context, Printer, Progress};
 
 /// What a training starts from.
 pub struct Request<'a> {
@@ -95,24 +95,13 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
         config,
         run,
         index,
-        cache,
         context,
         ..
     } = request;
+    let template = template()?;
     let recipe = Recipe::named(&config.data.recipe)?;
     config.model.feature_sides(recipe.grid.shape.0)?;
-    let scans: Vec<PathBuf> = index.rows.iter().map(|row| row.scan.clone()).collect();
-    let batch = Batch {
-        recipe: &recipe,
-        template: template()?,
-        cache,
-        stop: context.stop.flag(),
-    };
-    let progress = context
-        .printer
-        .progress("preprocess", "scans", Some(scans.len() as u64));
-    let reports = preprocess_scans(&scans, &batch, &|_, _| progress.advance(1));
-    drop(progress);
+    let reports = preprocess(request, &recipe)?;
     let refused = reports
         .iter()
         .filter(|report| report.outcome.entry().is_none());
@@ -135,7 +124,7 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
         cohorts: cohort_names(index),
         n_training: training.len(),
         n_validation: validation.len(),
-        n_test: of(Split::Test).len(),
+        n_test: in_split(index, &reports, Split::Test).count(),
         age_range_years: [ages_end(f64::min, f64::MAX), ages_end(f64::max, f64::MIN)],
         validation_mae_years: None,
         epochs: config.train.epochs,
@@ -148,7 +137,7 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
         grid: recipe.grid.shape.0,
         recipe: recipe.to_toml(),
         recipe_hash: recipe.hash().to_hex().to_string(),
-        template_hash: batch.template.hash.to_hex().to_string(),
+        template_hash: template.hash.to_hex().to_string(),
         scaling,
         bias_correction,
         training,
@@ -157,9 +146,8 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
     let watched = judge(request, &reports, Split::Validation, None)?;
     let correction = BiasCorrection::fit(&watched)
         .map_err(|reason| {
-            context
-                .printer
-                .status(&format!("no age-bias correction: {reason}"))
+            let said = format!("no age-bias correction: {reason}");
+            context.printer.status(&said);
         })
         .ok();
     let validation_mae_years = evaluate(&watched, None, 0).mae;
@@ -176,6 +164,37 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
     })?;
     say(&evaluation, run, &context.printer)?;
     Ok(n_refused)
+}
+
+/// Brings all scans of the index into the cache.
+fn preprocess(request: &Request<'_>, recipe: &Recipe) -> anyhow::Result<Vec<ScanReport>> {
+    let Request {
+        index,
+        cache,
+        run,
+        context,
+        ..
+    } = request;
+    let scans: Vec<PathBuf> = index.rows.iter().map(|row| row.scan.clone()).collect();
+    let batch = Batch {
+        recipe,
+        template: template()?,
+        cache,
+        stop: context.stop.flag(),
+    };
+    let n_total = Some(scans.len() as u64);
+    let progress = context.printer.progress("preprocess", "scans", n_total);
+    let reports = preprocess_scans(&scans, &batch, &|_, _| progress.advance(1));
+    // What was not begun must not count as refused: the model would be trained on a part of the index.
+    if context.stop.is_set() {
+        let hint = format!(
+            "continue with `brainage train --resume {}`",
+            run.path().display()
+        );
+        let said = "stopped while preprocessing; what is done is in the cache";
+        return Err(CliError::failed(said, hint).into());
+    }
+    Ok(reports)
 }
 
 fn say(evaluation: &Evaluation, run: &RunDir, printer: &Printer) -> std::io::Result<()> {
@@ -199,7 +218,7 @@ fn cohort_names(index: &CohortIndex) -> Vec<String> {
     names
 }
 
-/// Rows of a split that are in the cache; those that failed quality control never train or watch.
+/// Rows of a split that are in the cache.
 fn in_split<'a>(
     index: &'a CohortIndex,
     reports: &'a [ScanReport],
@@ -213,6 +232,7 @@ fn in_split<'a>(
     pairs.filter_map(|(row, report)| Some((row, report.outcome.entry()?)))
 }
 
+/// Samples of a split; what failed quality control neither trains nor watches.
 fn samples(
     index: &CohortIndex,
     reports: &[ScanReport],
@@ -314,7 +334,7 @@ impl EventSink for RunSink {
     }
 }
 
-/// Predicts a split; the test split's predictions become the run's table.
+/// Predicts a split, for the test split also what failed quality control; the test split's predictions become the run's table.
 fn judge(
     request: &Request<'_>,
     reports: &[ScanReport],
@@ -328,7 +348,9 @@ fn judge(
     let n_blocks = predictor.model.network.blocks.len();
     let mut cases = Vec::new();
     let mut rows = Vec::new();
-    for (row, entry) in in_split(index, reports, split) {
+    let counts =
+        |entry: &CacheEntry| split == Split::Test || entry.header.qc.verdict != QcVerdict::Fail;
+    for (row, entry) in in_split(index, reports, split).filter(|(_, entry)| counts(entry)) {
         let started = std::time::Instant::now();
         let estimates = predictor.predict(entry)?;
         let Some(predicted_age_years) = estimates.predicted_age_years() else {

@@ -223,10 +223,8 @@ fn value_of(text: &str) -> toml::Value {
 /// Where in the file the parser stumbled, on one line.
 pub(crate) fn toml_error(text: &str, origin: &Path, error: &toml::de::Error) -> Error {
     let start = error.span().map_or(0, |span| span.start).min(text.len());
-    let line = 1 + text.as_bytes()[..start]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count();
+    let before = text.get(..start).unwrap_or_default();
+    let line = 1 + before.matches('\n').count();
     let message = error
         .message()
         .split_whitespace()

@@ -22,7 +22,7 @@ pub struct AugmentationConfig {
 /// # Shapes
 /// `volume` has `sides` x, y, z with z fastest, as has the result.
 pub fn augment(
-    volume: Vec<f32>,
+    volume: &[f32],
     sides: [usize; 3],
     config: &AugmentationConfig,
     rng: &mut ChaCha8Rng,
@@ -67,9 +67,9 @@ mod tests {
     use crate::engine::seed::{Purpose, Seed};
 
     fn changed(config: AugmentationConfig, key: u64) -> Vec<f32> {
-        let volume = (0..24).map(|i| i as f32).collect();
+        let volume: Vec<f32> = (0..24).map(|i| i as f32).collect();
         let mut rng = Seed(1).stream(Purpose::Augmentation, &[key]);
-        augment(volume, [2, 3, 4], &config, &mut rng)
+        augment(&volume, [2, 3, 4], &config, &mut rng)
     }
 
     #[test]

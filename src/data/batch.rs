@@ -163,7 +163,7 @@ pub fn load_batch(
         }) = augmentation
         {
             let mut rng = seed.stream(Purpose::Augmentation, &[epoch, source.id(*member)]);
-            volume = augment(volume, sides, config, &mut rng);
+            volume = augment(&volume, sides, config, &mut rng);
         }
         voxels.extend(volume);
     }

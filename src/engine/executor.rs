@@ -253,9 +253,7 @@ impl Executor for Pipelined {
     }
 
     fn receive(&mut self) -> Result<Report, Error> {
-        self.reports
-            .recv()
-            .map_or_else(|_| Err(no_report()), |report| report)
+        self.reports.recv().unwrap_or_else(|_| Err(no_report()))
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<BlockTrainer>, Error> {

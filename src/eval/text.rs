@@ -45,7 +45,7 @@ pub(super) fn table(evaluation: &Evaluation) -> String {
 fn heading() -> String {
     let [name, n, mae, interval] = ["", "n", "MAE", "[95 % CI]"];
     let [rmse, gap, r, r2, slope] = ["RMSE", "gap", "r", "R²", "slope"];
-    format!("{name:<20}{n:>7}{mae:>7} {interval:<15}{rmse:>6}{gap:>7}{r:>6}{r2:>6}{slope:>7}")
+    format!("{name:<20}{n:>7}{mae:>7} {interval:<15}{rmse:>7}{gap:>7}{r:>6}{r2:>8}{slope:>7}")
 }
 
 fn overall(evaluation: &Evaluation) -> String {
@@ -88,7 +88,7 @@ fn row(name: &str, scores: &Scores) -> String {
     let [bias, slope] = [scores.bias, scores.bias_slope].map(|value| number(value, true));
     let [r, r2] = [scores.r, scores.r2].map(|value| number(value, false));
     let n = scores.n;
-    format!("{name:<20}{n:>7}{mae:>7} {interval:<15}{rmse:>6}{bias:>7}{r:>6}{r2:>6}{slope:>7}")
+    format!("{name:<20}{n:>7}{mae:>7} {interval:<15}{rmse:>7}{bias:>7}{r:>6}{r2:>8}{slope:>7}")
 }
 
 fn number(value: Option<f64>, signed: bool) -> String {
@@ -145,7 +145,7 @@ mod tests {
         let width = |line: &str| line.chars().count();
         assert!(text.lines().all(|line| width(line) <= 88), "{text}");
         assert!(
-            text.contains("all                      12   2.00 [2.00, 2.00]     2.00  +0.00"),
+            text.contains("all                      12   2.00 [2.00, 2.00]      2.00  +0.00"),
             "{text}"
         );
         assert!(
@@ -161,11 +161,25 @@ mod tests {
     }
 
     #[test]
+    fn an_r2_far_below_zero_does_not_touch_its_neighbour() {
+        let mut wrong = cases("ukbb");
+        for case in &mut wrong {
+            case.predicted_age_years += 67.0;
+        }
+        let text = evaluate(&wrong, None, 1).to_text();
+        let all = text.lines().find(|line| line.starts_with("all")).unwrap();
+        // Name, n, MAE, two ends of the interval, RMSE, gap, r, R², slope.
+        assert_eq!(all.split_whitespace().count(), 10, "{text}");
+        // SSE = 12 · (67² + 2²), SST = 4 · 143: 1 − 53,916 / 572.
+        assert!(all.contains(" -93.26 "), "{text}");
+    }
+
+    #[test]
     fn missing_figures_are_dashes() {
         let text = evaluate(&cases("ukbb")[..1], None, 1).to_text();
         assert!(
             text.contains(
-                "all                       1   2.00 –                2.00  +2.00     –     –      –"
+                "all                       1   2.00 –                 2.00  +2.00     –       –      –"
             ),
             "{text}"
         );

@@ -46,17 +46,17 @@ impl AgePredictor {
             message,
         };
         let model = Model::load(path, &lane.device)?;
-        let recipe = Recipe::parse(&model.description.recipe, &path.display().to_string())
+        let recipe = Recipe::parse(&model.description.facts.recipe, &path.display().to_string())
             .map_err(|error| refuse(error.to_string()))?;
-        if recipe.hash().to_hex().as_str() != model.description.recipe_hash {
+        if recipe.hash().to_hex().as_str() != model.description.facts.recipe_hash {
             return Err(refuse("recipe and its hash differ".into()));
         }
-        if template.hash.to_hex().as_str() != model.description.template_hash {
+        if template.hash.to_hex().as_str() != model.description.facts.template_hash {
             return Err(refuse(
                 "trained with another template than this program has".into(),
             ));
         }
-        if recipe.grid.shape.0 != model.description.grid {
+        if recipe.grid.shape.0 != model.description.facts.grid {
             return Err(refuse(
                 "grid of the recipe is not that of the network".into(),
             ));
@@ -73,7 +73,7 @@ impl AgePredictor {
     /// # Errors
     /// Where the entry is of another recipe or cannot be read, or the network's answer is no number.
     pub fn predict(&self, entry: &CacheEntry) -> Result<AgeEstimates, Error> {
-        let [x, y, z] = self.model.description.grid;
+        let [x, y, z] = self.model.description.facts.grid;
         let voxels = network_input(entry)?;
         if voxels.len() != x * y * z {
             return Err(Error::Data(format!("volume is not {x}×{y}×{z} voxels")));
@@ -82,7 +82,7 @@ impl AgePredictor {
         let block_ages_years: Vec<f64> = self.lane.pool.install(|| {
             let input = Tensor::<5>::from_data(data, &self.lane.device);
             let estimates = self.model.network.estimates(input).into_iter();
-            let scaling = self.model.description.scaling;
+            let scaling = self.model.description.facts.scaling;
             estimates
                 .map(|estimate| scaling.years(estimate.into_scalar::<f32>()))
                 .collect()
