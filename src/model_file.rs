@@ -44,6 +44,8 @@ pub struct TrainingSummary {
     pub cohorts: Vec<String>,
     /// Scans that trained it.
     pub n_training: usize,
+    /// How many of those were made by a program; the ages of a model that learned from any mean nothing for people.
+    pub n_synthetic: usize,
     /// Scans that watched it and fitted the age-bias correction.
     pub n_validation: usize,
     /// Scans that only judged it.
@@ -247,6 +249,7 @@ mod tests {
             training: TrainingSummary {
                 cohorts: vec!["bids".into()],
                 n_training: 8,
+                n_synthetic: 8,
                 n_validation: 0,
                 n_test: 0,
                 age_range_years: [20.0, 80.0],

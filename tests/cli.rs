@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 13] = [
+    "demo",
     "init",
     "synth",
     "index",
@@ -13,6 +14,7 @@ const COMMANDS: [&str; 11] = [
     "train",
     "predict",
     "evaluate",
+    "report",
     "view",
     "model",
     "doctor",
@@ -381,4 +383,24 @@ fn the_doctor_names_every_part() {
         ]
     );
     assert!(!folder.path().join("user-cache").exists(), "it only looks");
+}
+
+#[test]
+fn a_report_is_refused_for_what_is_no_finished_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = brainage(folder.path(), &["report", "no-run"]).unwrap();
+    check_refusal(&answer, 1, &["not a run folder", "`no-run`"]);
+    fs_err::create_dir_all(folder.path().join("run")).unwrap();
+    fs_err::write(folder.path().join("run/config.toml"), "").unwrap();
+    let answer = brainage(folder.path(), &["report", "run"]).unwrap();
+    check_refusal(&answer, 1, &["no model in this run yet", "hint: ", "--resume"]);
+}
+
+#[test]
+fn a_demo_leaves_a_folder_alone_that_holds_something_else() {
+    let folder = tempfile::tempdir().unwrap();
+    fs_err::write(folder.path().join("mine.txt"), "mine").unwrap();
+    let answer = brainage(folder.path(), &["demo", "--out", "."]).unwrap();
+    check_refusal(&answer, 1, &["holds something else", "--out"]);
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -10,6 +10,7 @@
 //! `age_years` are decimal years at the scan, `sex` is F, M, O or U, `split` is train, validation, test or empty,
 //! `scan` a path. Other columns may be empty where nothing is known.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -170,6 +171,12 @@ impl CohortIndex {
             );
         }
         Ok(Self { rows })
+    }
+
+    /// Names of its cohorts, sorted.
+    pub fn cohort_names(&self) -> Vec<String> {
+        let names: BTreeSet<&str> = self.rows.iter().map(|row| row.cohort.as_str()).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// Writes the index whole or not at all: first beside its place, then renamed.

@@ -277,6 +277,7 @@ mod tests {
             },
             file_hash: blake3::hash(&content),
             warnings: Vec::new(),
+            synthetic: false,
         })
     }
 

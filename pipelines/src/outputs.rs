@@ -219,6 +219,7 @@ mod tests {
             },
             file_hash: read_scan(path).unwrap().file_hash,
             warnings: Vec::new(),
+            synthetic: false,
         }
     }
 

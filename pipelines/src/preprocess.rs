@@ -39,6 +39,8 @@ pub struct Preprocessed {
     pub file_hash: blake3::Hash,
     /// What was odd about the scan, but no reason to refuse it.
     pub warnings: Vec<String>,
+    /// Whether the scan says that a program made it.
+    pub synthetic: bool,
 }
 
 /// Takes a scan through a recipe.
@@ -85,6 +87,7 @@ pub fn preprocess(
         mni_from_scan: registration.mni_from_scan,
         qc: judge(&registration, template.mask.volume_cm3()),
         file_hash: scan.file_hash,
+        synthetic: scan.header.is_synthetic(),
         warnings: scan.header.warnings,
     })
 }

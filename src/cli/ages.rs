@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::eval::Case;
+use crate::predict::predictor::Visit;
 use crate::predict::table::PredictionRow;
 
 use super::CliError;
@@ -177,14 +178,21 @@ impl AgeTable {
         self.rows.get(i)
     }
 
-    /// Age of a scan that nothing was predicted for.
-    pub fn age_of(&self, scan: &Path) -> Option<f64> {
-        let scan = scan.to_string_lossy().into_owned();
-        self.find(&PredictionRow {
+    /// Who is in a scan that nothing was predicted for yet; nothing is known of a scan that the table does not name.
+    pub fn visit_of(&self, scan: &Path) -> Visit {
+        let scan = scan.display().to_string();
+        let unknown = PredictionRow {
             scan,
             ..PredictionRow::default()
-        })
-        .map(|row| row.age_years)
+        };
+        let known = |text: &String| (!text.is_empty()).then(|| text.clone());
+        self.find(&unknown)
+            .map(|row| Visit {
+                participant_id: known(&row.participant_id),
+                session_id: known(&row.session_id),
+                age_years: Some(row.age_years),
+            })
+            .unwrap_or_default()
     }
 }
 
@@ -298,7 +306,12 @@ mod tests {
         );
         assert_eq!(age("c/x.nii", Some("p1")), Some(30.0));
         assert_eq!(age("z.nii", Some("p4")), Some(60.0));
-        assert_eq!(ages.age_of(Path::new("b/y.nii")), Some(50.0));
+        let visit = ages.visit_of(Path::new("b/y.nii"));
+        assert_eq!(
+            (visit.participant_id.as_deref(), visit.age_years),
+            (Some("p3"), Some(50.0))
+        );
+        assert_eq!(ages.visit_of(Path::new("c/x.nii")), Visit::default());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::printer::Printer;
 use super::stop::Stop;
 
 /// What every command is given.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// Writes the answer, and what is said beside it.
     pub printer: Printer,

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use burn::tensor::Device;
 
 use crate::eval::{Evaluation, evaluate};
-use crate::predict::table::read_predictions;
+use crate::model_file::{Description, Model};
+use crate::predict::table::{PredictionRow, read_predictions};
 
-use super::ages::{AgeTable, join};
+use super::ages::{AgeTable, Joined, join};
+use super::report::read_evaluation;
 use super::{CliError, Context, ExitStatus};
 
 /// Seed of the bootstrap: the same predictions give the same intervals.
@@ -20,7 +22,7 @@ const BOOTSTRAP_SEED: u64 = 1;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  brainage evaluate --run runs/2026-11-25-ukbb\n  \
-    brainage evaluate --predictions predictions.csv --ages ages.csv"
+    brainage evaluate --predictions predictions.csv --ages ages.csv --model model.safetensors"
 )]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["run", "predictions"]))]
 pub struct Args {
@@ -33,6 +35,9 @@ pub struct Args {
     /// Table with age_years and scan or participant_id; otherwise the ages among the predictions
     #[arg(long, value_name = "FILE", conflicts_with = "run")]
     ages: Option<PathBuf>,
+    /// The model that predicted; predicting the mean age of its training is then the baseline
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    model: Option<PathBuf>,
 }
 
 /// Reads or computes the evaluation, and shows it.
@@ -42,7 +47,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let evaluation = match (&args.run, &args.predictions) {
         (Some(run), _) => of_run(run)?,
-        (None, Some(predictions)) => of_predictions(predictions, args.ages.as_deref(), context)?,
+        (None, Some(predictions)) => of_predictions(predictions, args, context)?,
         (None, None) => {
             return Err(
                 CliError::usage("nothing to evaluate", "give --run or --predictions").into(),
@@ -61,22 +66,20 @@ fn of_run(run: &Path) -> anyhow::Result<Evaluation> {
         let hint = "a training writes evaluation.json at its end; continue it with `brainage train --resume RUN`";
         return Err(CliError::failed(message, hint).into());
     }
-    let text = fs_err::read_to_string(&path)?;
-    serde_json::from_str(&text).with_context(|| format!("no evaluation: `{}`", path.display()))
+    read_evaluation(&path)
 }
 
 fn of_predictions(
     predictions: &Path,
-    ages: Option<&Path>,
+    args: &Args,
     context: &Context,
 ) -> anyhow::Result<Evaluation> {
     let rows = read_predictions(predictions)?;
-    let ages = ages.map(AgeTable::read).transpose()?;
+    let ages = args.ages.as_deref().map(AgeTable::read).transpose()?;
     let joined = join(&rows, ages.as_ref());
     if joined.n_refused > 0 {
-        context
-            .printer
-            .status(&format!("{} scans have no prediction", joined.n_refused));
+        let said = format!("{} scans have no prediction", joined.n_refused);
+        context.printer.status(&said);
     }
     if joined.n_without_age > 0 {
         context.printer.warning(&format!(
@@ -85,11 +88,47 @@ fn of_predictions(
             predictions.display()
         ));
     }
+    if let Some(path) = &args.model {
+        let model = Model::load(path, &Device::flex())?;
+        let named = (&model.description, &*model.short_name());
+        evaluate_of_model(&rows, &joined, named, predictions)
+    } else {
+        refuse_without_cases(&joined, predictions)?;
+        Ok(evaluate(&joined.cases, None, BOOTSTRAP_SEED))
+    }
+}
+
+/// Judges predictions of a model whose description and short name are known, against its mean training age.
+///
+/// # Errors
+/// Where a prediction is of another model, or none has an age; `predictions` is the table.
+pub fn evaluate_of_model(
+    rows: &[PredictionRow],
+    joined: &Joined,
+    (model, name): (&Description, &str),
+    predictions: &Path,
+) -> anyhow::Result<Evaluation> {
+    let predicted = |row: &&PredictionRow| row.predicted_age_years.is_some();
+    if let Some(other) = rows.iter().filter(predicted).find(|row| row.model != name) {
+        let message = format!(
+            "predictions are of model {}, expected {name}: `{}`",
+            other.model,
+            predictions.display()
+        );
+        let hint = "give the model that made the table, or predict anew with this one";
+        return Err(CliError::failed(message, hint).into());
+    }
+    refuse_without_cases(joined, predictions)?;
+    let mean_years = model.facts.scaling.mean_years;
+    Ok(evaluate(&joined.cases, Some(mean_years), BOOTSTRAP_SEED))
+}
+
+fn refuse_without_cases(joined: &Joined, predictions: &Path) -> Result<(), CliError> {
     if joined.cases.is_empty() {
         let message = format!("no prediction has an age: `{}`", predictions.display());
         let hint =
             "give --ages with the scans as the predictions name them, or with their participant_id";
-        return Err(CliError::failed(message, hint).into());
+        return Err(CliError::failed(message, hint));
     }
-    Ok(evaluate(&joined.cases, None, BOOTSTRAP_SEED))
+    Ok(())
 }

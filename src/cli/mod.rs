@@ -13,6 +13,7 @@ pub mod scans;
 pub mod stop;
 
 pub mod ages;
+pub mod demo;
 pub mod doctor;
 pub mod evaluate;
 pub mod index;
@@ -21,6 +22,7 @@ pub mod init;
 pub mod model;
 pub mod predict;
 pub mod preprocess;
+pub mod report;
 pub mod synth;
 pub mod train;
 pub mod training;
@@ -75,6 +77,7 @@ struct GlobalArgs {
 /// What can be done, in the data's order.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Init(init::Args),
     Synth(synth::Args),
     Index(index::Args),
@@ -83,6 +86,7 @@ enum Command {
     Train(train::Args),
     Predict(predict::Args),
     Evaluate(evaluate::Args),
+    Report(report::Args),
     View(view::Args),
     Model(model::Args),
     Doctor(doctor::Args),
@@ -92,7 +96,8 @@ impl Command {
     /// Whether Ctrl-C lets the command finish and save what is in hand, instead of ending it at once.
     fn stops_cleanly(&self) -> bool {
         match self {
-            Self::Synth(_)
+            Self::Demo(_)
+            | Self::Synth(_)
             | Self::Index(_)
             | Self::Preprocess(_)
             | Self::Train(_)
@@ -100,6 +105,7 @@ impl Command {
             Self::Init(_)
             | Self::Info(_)
             | Self::Evaluate(_)
+            | Self::Report(_)
             | Self::View(_)
             | Self::Model(_)
             | Self::Doctor(_) => false,
@@ -108,6 +114,7 @@ impl Command {
 
     fn run(&self, context: &Context) -> anyhow::Result<ExitStatus> {
         match self {
+            Self::Demo(args) => demo::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Synth(args) => synth::run(args, context),
             Self::Index(args) => index::run(args, context),
@@ -116,6 +123,7 @@ impl Command {
             Self::Train(args) => train::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
+            Self::Report(args) => report::run(args, context),
             Self::View(args) => view::run(args, context),
             Self::Model(args) => model::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use brainage_pipelines::batch::{Batch, ScanOutcome, ScanReport, preprocess_scans};
+use brainage_pipelines::batch::{Batch, preprocess_scans};
 use brainage_pipelines::template::template;
 
-use crate::engine::device::{self, DeviceName};
+use crate::engine::device::{DeviceName, open_one};
 use crate::predict::predictor::AgePredictor;
-use crate::predict::table::{PredictionRow, PredictionWriter};
+use crate::predict::table::PredictionWriter;
 
+use super::ages::AgeTable;
+use super::index::make_folder_of;
 use super::scans::resolve_scans;
 use super::{CliError, Context, ExitStatus};
 
@@ -19,6 +21,7 @@ use super::{CliError, Context, ExitStatus};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  brainage predict scans/ --model model.safetensors --out predictions.csv\n  \
+    brainage predict scans/ --model model.safetensors --ages ages.csv\n  \
     brainage predict scans/ --model model.safetensors --out predictions.csv --resume"
 )]
 pub struct Args {
@@ -31,6 +34,9 @@ pub struct Args {
     /// Table that is written
     #[arg(long, value_name = "FILE", default_value = "predictions.csv")]
     pub out: PathBuf,
+    /// Table with age_years and scan or participant_id; the gaps are then written too
+    #[arg(long, value_name = "FILE")]
+    pub ages: Option<PathBuf>,
     /// Go on with a table that was not finished
     #[arg(long)]
     pub resume: bool,
@@ -38,13 +44,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Device that predicts, such as cpu or cuda:0
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "cpu"
-    )]
-    pub devices: Vec<DeviceName>,
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: DeviceName,
 }
 
 /// Predicts and writes the table.
@@ -53,17 +54,18 @@ pub struct Args {
 /// Where the model, a device or the cache is unusable, or the table cannot be written.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let scans = resolve_scans(&args.scans)?;
-    let lane = device::open(&args.devices)?.into_iter().next();
-    let lane = lane.ok_or_else(|| CliError::usage("no device named", "--devices cpu"))?;
     let template = template()?;
-    let predictor = AgePredictor::load(&args.model, template, lane)?;
+    let predictor = AgePredictor::load(&args.model, template, open_one(args.device)?)?;
+    let ages = args.ages.as_deref().map(AgeTable::read).transpose()?;
     let cache = context.cache(args.cache.as_deref())?;
+    make_folder_of(&args.out)?;
     let n_blocks = predictor.model.network.blocks.len();
     let (mut table, done) = if args.resume {
         PredictionWriter::resume(&args.out, n_blocks)?
     } else {
         (PredictionWriter::create(&args.out, n_blocks)?, Vec::new())
     };
+    let mut n_real = 0;
     let mut n_refused = done.iter().filter(|row| row.error.is_some()).count();
     let rest = scans.get(done.len()..).unwrap_or_default();
     let batch = Batch {
@@ -81,7 +83,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
                 let hint = "go on with the same command and --resume";
                 return Err(CliError::failed("stopped; what was predicted is kept", hint).into());
             }
-            let row = row_of(&report, &predictor);
+            let visit = ages.as_ref().map(|ages| ages.visit_of(&report.scan));
+            let row = predictor.row(&report, visit.unwrap_or_default());
+            let entry = report.outcome.entry();
+            n_real += usize::from(entry.is_some_and(|entry| !entry.header.synthetic));
             if let Some(reason) = &row.error {
                 n_refused += 1;
                 context.printer.warning(&format!("refused: {reason}"));
@@ -92,6 +97,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     drop(progress);
     table.finish()?;
+    let n_synthetic = predictor.model.description.facts.training.n_synthetic;
+    if n_real > 0 && n_synthetic > 0 {
+        context.printer.warning(&format!(
+            "{n_synthetic} training scans of this model were synthetic heads: its ages of the {n_real} real scans mean nothing"
+        ));
+    }
     let n = scans.len();
     context.printer.line(&format!(
         "{} of {n} scans predicted: `{}`",
@@ -103,28 +114,3 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
 
 /// Scans that are preprocessed at once before their rows are written.
 const CHUNK: usize = 16;
-
-fn row_of(report: &ScanReport, predictor: &AgePredictor) -> PredictionRow {
-    let mut row = PredictionRow {
-        scan: report.scan.display().to_string(),
-        recipe: predictor.recipe.name.clone(),
-        model: predictor.model.short_name(),
-        seconds: Some(report.seconds),
-        ..PredictionRow::default()
-    };
-    match &report.outcome {
-        ScanOutcome::Done(entry) | ScanOutcome::Cached(entry) => {
-            row.qc = Some(entry.header.qc.verdict);
-            row.qc_reasons.clone_from(&entry.header.qc.reasons);
-            match predictor.predict(entry) {
-                Ok(estimates) => {
-                    row.predicted_age_years = estimates.predicted_age_years();
-                    row.block_ages_years = estimates.block_ages_years;
-                }
-                Err(error) => row.error = Some(error.to_string()),
-            }
-        }
-        ScanOutcome::Refused { reason } => row.error = Some(reason.clone()),
-    }
-    row
-}

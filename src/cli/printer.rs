@@ -53,6 +53,8 @@ pub enum Answers {
     Text,
     /// One JSON object.
     Json,
+    /// None: the command is a step of another one that answers.
+    Silent,
 }
 
 /// Writes for one command; clones write to the same streams.
@@ -73,6 +75,18 @@ impl Printer {
         }
     }
 
+    /// A printer for the steps of a command that makes the answer for machines itself: lines are answered as before,
+    /// objects are not.
+    pub fn for_steps(&self) -> Self {
+        Self {
+            answers: match self.answers {
+                Answers::Text => Answers::Text,
+                Answers::Json | Answers::Silent => Answers::Silent,
+            },
+            ..self.clone()
+        }
+    }
+
     /// Whether the answer is to be one JSON object ([`Printer::object`]) instead of lines ([`Printer::line`]).
     pub fn wants_json(&self) -> bool {
         self.answers == Answers::Json
@@ -85,7 +99,7 @@ impl Printer {
     pub fn line(&self, text: &str) -> io::Result<()> {
         match self.answers {
             Answers::Text => self.to_stdout(text),
-            Answers::Json => Ok(()),
+            Answers::Json | Answers::Silent => Ok(()),
         }
     }
 
@@ -95,7 +109,7 @@ impl Printer {
     /// Where stdout cannot be written.
     pub fn object(&self, answer: &impl Serialize) -> io::Result<()> {
         match self.answers {
-            Answers::Text => Ok(()),
+            Answers::Text | Answers::Silent => Ok(()),
             Answers::Json => self.to_stdout(&serde_json::to_string_pretty(answer)?),
         }
     }

@@ -75,6 +75,18 @@ impl fmt::Display for DeviceName {
     }
 }
 
+/// Opens one device.
+///
+/// # Errors
+/// [`Error::Device`] if it is not there.
+pub fn open_one(name: DeviceName) -> Result<Lane, Error> {
+    let lane = open(&[name])?.pop();
+    lane.ok_or_else(|| Error::Device {
+        device: name.to_string(),
+        reason: "could not be opened".into(),
+    })
+}
+
 /// Opens the named devices. Logical CPU devices share the cores evenly, one thread each at least.
 ///
 /// # Errors

@@ -1,7 +1,9 @@
 //! A model with the recipe that its scans must go through.
 
 use std::path::Path;
+use std::time::Instant;
 
+use brainage_pipelines::batch::{ScanOutcome, ScanReport};
 use brainage_pipelines::cache::CacheEntry;
 use brainage_pipelines::recipe::Recipe;
 use brainage_pipelines::template::Template;
@@ -11,6 +13,8 @@ use crate::Error;
 use crate::data::brain::network_input;
 use crate::engine::device::Lane;
 use crate::model_file::Model;
+
+use super::table::PredictionRow;
 
 /// Predicts ages from cache entries of its model's recipe.
 pub struct AgePredictor {
@@ -26,6 +30,17 @@ pub struct AgePredictor {
 pub struct AgeEstimates {
     /// Estimate of each block's head, years; the last one is the prediction.
     pub block_ages_years: Vec<f64>,
+}
+
+/// Who was scanned and when, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Visit {
+    /// Who.
+    pub participant_id: Option<String>,
+    /// At which visit, where there can be several.
+    pub session_id: Option<String>,
+    /// Chronological age at the scan.
+    pub age_years: Option<f64>,
 }
 
 impl AgeEstimates {
@@ -92,5 +107,42 @@ impl AgePredictor {
         } else {
             Err(Error::Data("the network's answer is no number".into()))
         }
+    }
+
+    /// The row of a scan that was preprocessed or refused. Where the age is known the gap is there too, and the
+    /// corrected gap if the model has an age-bias correction that covers the age.
+    pub fn row(&self, report: &ScanReport, visit: Visit) -> PredictionRow {
+        let started = Instant::now();
+        let mut row = PredictionRow {
+            scan: report.scan.display().to_string(),
+            participant_id: visit.participant_id,
+            session_id: visit.session_id,
+            age_years: visit.age_years,
+            recipe: self.recipe.name.clone(),
+            model: self.model.short_name(),
+            ..PredictionRow::default()
+        };
+        match &report.outcome {
+            ScanOutcome::Done(entry) | ScanOutcome::Cached(entry) => {
+                row.qc = Some(entry.header.qc.verdict);
+                row.qc_reasons.clone_from(&entry.header.qc.reasons);
+                match self.predict(entry) {
+                    Ok(estimates) => {
+                        row.predicted_age_years = estimates.predicted_age_years();
+                        row.block_ages_years = estimates.block_ages_years;
+                    }
+                    Err(error) => row.error = Some(error.to_string()),
+                }
+            }
+            ScanOutcome::Refused { reason } => row.error = Some(reason.clone()),
+        }
+        if let (Some(predicted), Some(age)) = (row.predicted_age_years, row.age_years) {
+            let correction = self.model.description.facts.bias_correction;
+            row.gap_years = Some(predicted - age);
+            row.corrected_gap_years =
+                correction.and_then(|line| line.corrected_gap_years(age, predicted));
+        }
+        row.seconds = Some(report.seconds + started.elapsed().as_secs_f64());
+        row
     }
 }

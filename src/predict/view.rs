@@ -11,7 +11,7 @@ use brainage_viewer::{Prediction, Predictor};
 
 use super::predictor::AgePredictor;
 use crate::Error;
-use crate::engine::device::{DeviceName, open};
+use crate::engine::device::{DeviceName, open_one};
 
 struct ViewPredictor {
     predictor: AgePredictor,
@@ -24,8 +24,7 @@ struct ViewPredictor {
 /// Where the model is unusable or the cache cannot be opened.
 pub fn view_predictor(model: &Path, cache: &Path) -> Result<Arc<dyn Predictor>, Error> {
     let data = |error: brainage_pipelines::Error| Error::Data(error.to_string());
-    let lane = open(&[DeviceName::Cpu])?.pop();
-    let lane = lane.ok_or_else(|| Error::Data("no device could be opened".into()))?;
+    let lane = open_one(DeviceName::Cpu)?;
     let predictor = AgePredictor::load(model, template().map_err(data)?, lane)?;
     let cache = Cache::open(cache).map_err(data)?;
     Ok(Arc::new(ViewPredictor { predictor, cache }))

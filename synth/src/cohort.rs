@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use brainage_pipelines::format::write_nifti_i16;
+use brainage_pipelines::format::{SYNTHETIC_MARK, write_nifti_i16};
 use rayon::prelude::*;
 
 use crate::error::Error;
@@ -26,8 +26,8 @@ const MAX_SUBJECTS: usize = 99_999;
 pub(crate) const MARKER: &str = "SYNTHETIC.txt";
 /// What the heads were made from.
 pub(crate) const TRUTH: &str = "synthetic_truth.csv";
-/// In the header of every scan.
-const DESCRIPTION: &str = "synthetic T1 head made from the ICBM 152 template";
+/// In the header of every scan, after [`SYNTHETIC_MARK`].
+const MADE_FROM: &str = "made from the ICBM 152 template";
 /// In every folder.
 pub(crate) const NOTICE: &str = "\
 These scans are synthetic. Nobody was scanned: every head is the ICBM 152 template (copyright McConnell Brain Imaging
@@ -218,7 +218,7 @@ fn write_head(
     if let Some(folder) = scan.parent() {
         fs_err::create_dir_all(folder).map_err(Error::io(folder))?;
     }
-    write_nifti_i16(&scan, &volume, DESCRIPTION)?;
+    write_nifti_i16(&scan, &volume, &format!("{SYNTHETIC_MARK} {MADE_FROM}"))?;
     Ok(Finished {
         participant,
         truth,

@@ -15,7 +15,7 @@ use crate::volume::{Grid, Mask, Volume};
 
 const MAGIC: [u8; 8] = *b"BRAINVOL";
 /// Version of the layout above; entries of another one are made anew.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Magic, version, length of the header.
 const PREFIX_BYTES: usize = 16;
 /// Voxels begin at a multiple of this, so that they can be mapped into memory as they are.
@@ -48,6 +48,8 @@ pub struct EntryHeader {
     pub qc: Qc,
     /// What was odd about the scan, but no reason to refuse it.
     pub warnings: Vec<String>,
+    /// Whether the scan says that a program made it.
+    pub synthetic: bool,
 }
 
 /// An entry that was whole when it was opened. Voxels are read when they are asked for.
@@ -112,6 +114,7 @@ impl CacheEntry {
             mni_from_scan,
             qc,
             warnings,
+            synthetic,
             file_hash,
             ..
         } = self.header.clone();
@@ -127,6 +130,7 @@ impl CacheEntry {
             qc,
             file_hash,
             warnings,
+            synthetic,
         })
     }
 }

@@ -124,6 +124,7 @@ impl Cache {
             file_hash: result.file_hash.to_string(),
             qc: result.qc.clone(),
             warnings: result.warnings.clone(),
+            synthetic: result.synthetic,
         };
         let bytes = put_together(&header, &result.volume, &result.mask).map_err(&refuse)?;
         // What can't be read back would be made anew each time, unnoticed.
@@ -254,6 +255,7 @@ mod tests {
             },
             file_hash: blake3::hash(b"the scan"),
             warnings: vec!["odd header".to_owned()],
+            synthetic: true,
         }
     }
 
@@ -322,6 +324,7 @@ mod tests {
         );
         assert_eq!(back.mask, original.mask);
         assert_eq!((back.qc, back.warnings), (original.qc, original.warnings));
+        assert_eq!(back.synthetic, original.synthetic);
         assert_eq!(back.file_hash, original.file_hash);
         for (found, row) in back
             .mni_from_scan
@@ -393,14 +396,14 @@ mod tests {
         let store = store();
         let entry = store.put(&result(1.0));
         let mut bytes = fs_err::read(&entry.path).unwrap();
-        bytes[8] = 2;
+        bytes[8] = 3;
         // Whole otherwise: its checksum is right.
         let end = bytes.len() - 32;
         let checksum = blake3::hash(&bytes[..end]);
         bytes[end..].copy_from_slice(checksum.as_bytes());
         fs_err::write(&entry.path, &bytes).unwrap();
         assert_eq!(store.cache.get(&store.key).unwrap(), None);
-        assert_eq!(take_apart(&bytes).unwrap_err(), "version is 2, expected 1");
+        assert_eq!(take_apart(&bytes).unwrap_err(), "version is 3, expected 2");
     }
 
     #[test]

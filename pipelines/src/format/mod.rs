@@ -59,6 +59,16 @@ pub struct ScanHeader {
     pub warnings: Vec<String>,
 }
 
+/// How the free text of a scan begins that this program made; scans of people never say so.
+pub const SYNTHETIC_MARK: &str = "synthetic T1 head";
+
+impl ScanHeader {
+    /// Whether the scan says that this program made it.
+    pub fn is_synthetic(&self) -> bool {
+        self.description.starts_with(SYNTHETIC_MARK)
+    }
+}
+
 /// Which field of the header the affine was taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AffineSource {

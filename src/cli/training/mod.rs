@@ -1,0 +1,241 @@
+//! The way from an index to a trained and judged model, step by step; `brainage train` goes it.
+
+mod fit;
+mod judge;
+
+use std::path::PathBuf;
+
+use brainage_cohorts::{Cohort, CohortIndex, Split, SplitFractions};
+use brainage_cohorts::{assign_splits, check_leakage, list_cohort};
+use brainage_pipelines::batch::{Batch, ScanOutcome, ScanReport, preprocess_scans};
+use brainage_pipelines::cache::Cache;
+use brainage_pipelines::qc::QcVerdict;
+use brainage_pipelines::recipe::Recipe;
+use brainage_pipelines::template::template;
+
+use crate::config::train::TrainConfig;
+use crate::data::batch::AgeScaling;
+use crate::data::brain::{BrainSample, BrainSamples};
+use crate::engine::device::DeviceName;
+use crate::eval::{Evaluation, bias::BiasCorrection, evaluate};
+use crate::model_file::{Model, ModelFacts, TrainingSummary};
+use crate::report::write_report;
+use crate::run::dir::RunDir;
+
+use super::{CliError, Context, Printer, report};
+
+/// What a training starts from.
+pub struct Request<'a> {
+    /// Resolved.
+    pub config: &'a TrainConfig,
+    /// Where everything goes.
+    pub run: &'a RunDir,
+    /// With splits.
+    pub index: &'a CohortIndex,
+    /// Volumes.
+    pub cache: &'a Cache,
+    /// Where the blocks live.
+    pub devices: &'a [DeviceName],
+    /// Printer and stop flag.
+    pub context: &'a Context,
+}
+
+/// Lists cohorts and splits their participants.
+///
+/// # Errors
+/// Where a cohort cannot be listed, or one participant came into two splits.
+pub fn index_cohorts(
+    cohorts: &[Cohort],
+    config: &TrainConfig,
+    printer: &Printer,
+) -> anyhow::Result<CohortIndex> {
+    let mut index = CohortIndex { rows: Vec::new() };
+    for cohort in cohorts {
+        let listing = list_cohort(cohort)?;
+        printer.status(&format!(
+            "{}: {} scans indexed of {}",
+            cohort.name,
+            listing.rows.len(),
+            listing.scans
+        ));
+        for (reason, n) in &listing.skipped {
+            printer.warning(&format!("{}: {n} skipped: {reason}", cohort.name));
+        }
+        index.rows.extend(listing.rows);
+    }
+    let split = config.data.split;
+    let fractions = SplitFractions {
+        validation: split.validation,
+        test: split.test,
+    };
+    let summary = assign_splits(&mut index, config.train.seed.0, fractions)?;
+    for empty in summary.empty_splits() {
+        printer.warning(&format!(
+            "no scan is in the {empty:?} split: with so few participants that happens"
+        ));
+    }
+    check_leakage(&index)?;
+    Ok(index)
+}
+
+/// Preprocesses what is missing, trains, predicts the test set and judges; answers how many scans were refused.
+///
+/// # Errors
+/// Where nothing can be learned, a worker stopped or a file cannot be written; [`Error::Stopped`] after Ctrl-C.
+///
+/// [`Error::Stopped`]: crate::Error::Stopped
+pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
+    let Request {
+        config,
+        run,
+        index,
+        context,
+        ..
+    } = request;
+    let recipe = Recipe::named(&config.data.recipe)?;
+    config.model.feature_sides(recipe.grid.shape.0)?;
+    let reports = preprocess(request, &recipe)?;
+    let refused = reports
+        .iter()
+        .filter(|report| report.outcome.entry().is_none());
+    let n_refused = refused
+        .inspect(|report| warn_of(report, &context.printer))
+        .count();
+
+    let of = |split| samples(index, &reports, split, recipe.grid.shape.0);
+    let (training, validation) = (of(Split::Train), of(Split::Validation));
+    let ages = training
+        .samples()
+        .iter()
+        .map(|sample| sample.age_years)
+        .collect::<Vec<f64>>();
+    let scaling = AgeScaling::of(&ages)?;
+    let blocks = fit::fit(request, &training, &validation, scaling)?;
+
+    let facts = facts(request, &recipe, scaling, &training, &reports)?;
+    Model::new(facts.clone(), &blocks).save(&run.model())?;
+    let watched = judge::validation_cases(request, &reports)?;
+    let correction = BiasCorrection::fit(&watched);
+    if let Err(reason) = &correction {
+        let said = format!("no age-bias correction: {reason}");
+        context.printer.status(&said);
+    }
+    let facts = ModelFacts {
+        bias_correction: correction.ok(),
+        training: TrainingSummary {
+            validation_mae_years: evaluate(&watched, None, 0).mae,
+            ..facts.training
+        },
+        ..facts
+    };
+    Model::new(facts, &blocks).save(&run.model())?;
+
+    judge::predict_test(request, &reports)?;
+    let evaluation = judge::evaluate_test(request, scaling)?;
+    write_report(&run.report(), &report::of_run(run)?)?;
+    say(&evaluation, run, &context.printer)?;
+    Ok(n_refused)
+}
+
+/// What the model file says of the training, as far as it is known before the model is judged.
+fn facts(
+    request: &Request<'_>,
+    recipe: &Recipe,
+    scaling: AgeScaling,
+    training: &BrainSamples,
+    reports: &[ScanReport],
+) -> anyhow::Result<ModelFacts> {
+    let Request { config, index, .. } = request;
+    let n_in = |split| judge::in_split(index, reports, split).count();
+    let ages = || training.samples().iter().map(|sample| sample.age_years);
+    let synthetic = |sample: &&BrainSample| sample.entry.header.synthetic;
+    Ok(ModelFacts {
+        model: config.model.clone(),
+        regime: config.train.regime,
+        grid: recipe.grid.shape.0,
+        recipe: recipe.to_toml(),
+        recipe_hash: recipe.hash().to_hex().to_string(),
+        template_hash: template()?.hash.to_hex().to_string(),
+        scaling,
+        bias_correction: None,
+        training: TrainingSummary {
+            cohorts: index.cohort_names(),
+            n_training: training.samples().len(),
+            n_synthetic: training.samples().iter().filter(synthetic).count(),
+            n_validation: n_in(Split::Validation),
+            n_test: n_in(Split::Test),
+            age_range_years: [
+                ages().fold(f64::INFINITY, f64::min),
+                ages().fold(f64::NEG_INFINITY, f64::max),
+            ],
+            validation_mae_years: None,
+            epochs: config.train.epochs,
+            seed: config.train.seed,
+            code_version: env!("CARGO_PKG_VERSION").into(),
+        },
+    })
+}
+
+/// Brings all scans of the index into the cache.
+fn preprocess(request: &Request<'_>, recipe: &Recipe) -> anyhow::Result<Vec<ScanReport>> {
+    let Request {
+        index,
+        cache,
+        run,
+        context,
+        ..
+    } = request;
+    let scans: Vec<PathBuf> = index.rows.iter().map(|row| row.scan.clone()).collect();
+    let batch = Batch {
+        recipe,
+        template: template()?,
+        cache,
+        stop: context.stop.flag(),
+    };
+    let n_total = Some(scans.len() as u64);
+    let progress = context.printer.progress("preprocess", "scans", n_total);
+    let reports = preprocess_scans(&scans, &batch, &|_, _| progress.advance(1));
+    // What was not begun must not count as refused: the model would be trained on a part of the index.
+    if context.stop.is_set() {
+        let hint = format!(
+            "continue with `brainage train --resume {}`",
+            run.path().display()
+        );
+        let said = "stopped while preprocessing; what is done is in the cache";
+        return Err(CliError::failed(said, hint).into());
+    }
+    Ok(reports)
+}
+
+fn say(evaluation: &Evaluation, run: &RunDir, printer: &Printer) -> std::io::Result<()> {
+    if evaluation.n > 0 {
+        printer.line(&evaluation.to_text())?;
+    }
+    printer.object(evaluation)?;
+    printer.line(&format!("model: `{}`", run.model().display()))?;
+    printer.line(&format!("report: `{}`", run.report().display()))
+}
+
+fn warn_of(report: &ScanReport, printer: &Printer) {
+    if let ScanOutcome::Refused { reason } = &report.outcome {
+        printer.warning(&format!("refused: {reason}"));
+    }
+}
+
+/// Samples of a split; what failed quality control neither trains nor watches.
+fn samples(
+    index: &CohortIndex,
+    reports: &[ScanReport],
+    split: Split,
+    sides: [usize; 3],
+) -> BrainSamples {
+    let samples = judge::in_split(index, reports, split).filter_map(|(row, report)| {
+        let entry = report.outcome.entry()?;
+        (entry.header.qc.verdict != QcVerdict::Fail).then(|| BrainSample {
+            scan: row.scan.clone(),
+            entry: entry.clone(),
+            age_years: row.age_years.years(),
+        })
+    });
+    BrainSamples::new(samples.collect(), sides)
+}
