@@ -102,6 +102,9 @@ impl Error {
                 Some("lower train.optimizer.learning_rate, or look at the named scans")
             }
             Self::Stopped { .. } => Some("continue with `brainage train --resume RUN`"),
+            Self::Config { .. } => {
+                Some("`config.toml` of any run, and the files in configs/, hold every key")
+            }
             Self::Model { .. } => {
                 Some("give the model.safetensors that a run of this program wrote")
             }

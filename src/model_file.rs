@@ -137,6 +137,9 @@ impl Model {
     /// [`Error::Model`] where the file is none of ours, damaged, of another version, or doesn't fit its own
     /// description.
     pub fn load(path: &Path, device: &Device) -> Result<Self, Error> {
+        if !path.is_file() {
+            return Err(refuse(path, "no such file".into()));
+        }
         let (value, tensors) = tensor_file::read::<serde_json::Value>(path)
             .map_err(|error| refuse(path, error.to_string()))?;
         let version = value.get("version").and_then(serde_json::Value::as_u64);

@@ -393,7 +393,11 @@ fn a_report_is_refused_for_what_is_no_finished_run() {
     fs_err::create_dir_all(folder.path().join("run")).unwrap();
     fs_err::write(folder.path().join("run/config.toml"), "").unwrap();
     let answer = brainage(folder.path(), &["report", "run"]).unwrap();
-    check_refusal(&answer, 1, &["no model in this run yet", "hint: ", "--resume"]);
+    check_refusal(
+        &answer,
+        1,
+        &["no model in this run yet", "hint: ", "--resume"],
+    );
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub struct Progress {
     unit: &'static str,
     n_total: Option<u64>,
     n_done: AtomicU64,
+    /// Done before this program began; they say nothing about its speed.
+    n_before: AtomicU64,
     started: Instant,
     display: Display,
 }
@@ -71,6 +73,7 @@ impl Progress {
             unit,
             n_total,
             n_done: AtomicU64::new(0),
+            n_before: AtomicU64::new(0),
             started,
             display,
         };
@@ -79,6 +82,16 @@ impl Progress {
             write_line(&format!("{what}:{count} …"));
         }
         progress
+    }
+
+    /// `n_done` were done before, by an earlier program that was stopped.
+    pub fn resume_at(&self, n_done: u64) {
+        self.n_before.store(n_done, Ordering::Relaxed);
+        self.n_done.store(n_done, Ordering::Relaxed);
+        if let Display::Bar(bar) = &self.display {
+            bar.set_position(n_done);
+            bar.reset_eta();
+        }
     }
 
     /// `n` more are done.
@@ -127,7 +140,12 @@ impl Progress {
             self.unit,
             clock(elapsed)
         );
-        if let Some(left) = self.n_total.and_then(|n| remaining(n_done, n, elapsed)) {
+        let n_before = self.n_before.load(Ordering::Relaxed);
+        let (n_new, n_rest) = (
+            n_done.saturating_sub(n_before),
+            self.n_total.map(|n| n.saturating_sub(n_before)),
+        );
+        if let Some(left) = n_rest.and_then(|n| remaining(n_new, n, elapsed)) {
             status = format!("{status}, about {} left", clock(left));
         }
         if note.is_empty() {
@@ -213,6 +231,9 @@ mod tests {
             "preprocess: 20/80 scans, 1:00, about 3:00 left, loss 4.2"
         );
         assert_eq!(progress.status(80, ""), "preprocess: 80/80 scans, 1:00");
+        progress.resume_at(60);
+        let resumed = "preprocess: 70/80 scans, 1:00, about 1:00 left";
+        assert_eq!(progress.status(70, ""), resumed);
         assert_eq!(silent(None).status(3, ""), "preprocess: 3 scans, 0:00");
     }
 

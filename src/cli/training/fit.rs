@@ -72,6 +72,7 @@ pub(super) fn fit(
             .printer
             .progress("train", "steps", Some(loop_.n_steps())),
     };
+    sink.progress.resume_at(start.step);
     match loop_.run(Box::new(executor), n_blocks, start, &mut sink)? {
         Outcome::Finished(blocks) => Ok(blocks),
         Outcome::Stopped { step } => Err(Error::Stopped {
