@@ -8,8 +8,8 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::data::batch::AgeScaling;
 use crate::engine::seed::Seed;
+use crate::engine::target::AgeTarget;
 use crate::eval::bias::BiasCorrection;
 use crate::models::parameters::{self, NamedTensors};
 use crate::models::{Block, ModelConfig, Network, ParameterCounts, Regime};
@@ -78,8 +78,8 @@ pub struct ModelFacts {
     pub recipe_hash: String,
     /// BLAKE3 of the template that scans were registered to.
     pub template_hash: String,
-    /// From what the network says to years.
-    pub scaling: AgeScaling,
+    /// From what the heads say to years.
+    pub target: AgeTarget,
     /// Fitted on the validation set only; `None` where it was too small.
     pub bias_correction: Option<BiasCorrection>,
     /// How it was trained.
@@ -198,6 +198,7 @@ fn network_of(
         .map_err(|error| error.to_string())?;
     let network = Network::new(
         &dense,
+        description.facts.target.n_outputs(),
         description.facts.regime,
         description.facts.training.seed,
         device,
@@ -232,11 +233,13 @@ fn network_of(
 mod tests {
     use super::*;
     use crate::config::train::{BRAIN_CNN_SMALL, TrainConfig};
+    use crate::engine::target::Loss;
     use burn::tensor::{Tensor, Tolerance};
 
     fn trained(folder: &Path) -> (Network, std::path::PathBuf) {
         let config = TrainConfig::parse(BRAIN_CNN_SMALL, Path::new("small.toml"), &[]).unwrap();
-        let network = Network::new(&config.model, Regime::Local, Seed(3), &Device::flex()).unwrap();
+        let network =
+            Network::new(&config.model, 1, Regime::Local, Seed(3), &Device::flex()).unwrap();
         let facts = ModelFacts {
             model: config.model,
             regime: Regime::Local,
@@ -244,10 +247,7 @@ mod tests {
             recipe: "name = \"coarse\"".into(),
             recipe_hash: "0".into(),
             template_hash: "1".into(),
-            scaling: AgeScaling {
-                mean_years: 50.0,
-                sd_years: 20.0,
-            },
+            target: AgeTarget::of(Loss::Mae, &[30.0, 70.0]).unwrap(),
             bias_correction: None,
             training: TrainingSummary {
                 cohorts: vec!["bids".into()],
@@ -280,8 +280,8 @@ mod tests {
             &Device::flex(),
         );
         let (before, after) = (
-            network.estimates(input.clone()),
-            loaded.network.estimates(input),
+            network.outputs(input.clone()),
+            loaded.network.outputs(input),
         );
         for (a, b) in before.into_iter().zip(after) {
             // Folding composes the same factors by the same product.

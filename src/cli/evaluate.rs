@@ -119,7 +119,7 @@ pub fn evaluate_of_model(
         return Err(CliError::failed(message, hint).into());
     }
     refuse_without_cases(joined, predictions)?;
-    let mean_years = model.facts.scaling.mean_years;
+    let mean_years = model.facts.target.scaling.mean_years;
     Ok(evaluate(&joined.cases, Some(mean_years), BOOTSTRAP_SEED))
 }
 

@@ -248,7 +248,7 @@ mod tests {
             epoch,
             step: 4 * (epoch + 1),
             mae_years: mae_years.into(),
-            orthogonality_error: vec![0.0; 2],
+            orthogonality_error: vec![Vec::new(); 2],
         };
         let validation = Event::Validation {
             epoch: 1,

@@ -13,7 +13,9 @@ use crate::engine::device::DeviceName;
 use crate::engine::optimizer::OptimizerConfig;
 use crate::engine::schedule::ScheduleConfig;
 use crate::engine::seed::Seed;
-use crate::engine::worker::OrthogonalityConfig;
+use crate::engine::target::{AgeTarget, Loss};
+use crate::engine::trainer::SelectionConfig;
+use crate::engine::worker::{Objective, OrthogonalityConfig};
 use crate::models::{ModelConfig, Regime};
 
 /// The config that `train` takes where none is named.
@@ -71,6 +73,10 @@ pub struct TrainSection {
     pub devices: Vec<DeviceName>,
     /// What is minimized.
     pub loss: Loss,
+    /// Parts of a batch that go through a block one after the other, for one update: less memory, more time.
+    pub accumulate: usize,
+    /// Decay of a running mean of the weights that is used for inference; 0: none.
+    pub average: f64,
     /// How bases are kept orthonormal.
     pub orthogonality: OrthogonalityConfig,
     /// How parameters move.
@@ -79,14 +85,22 @@ pub struct TrainSection {
     pub schedule: ScheduleConfig,
     /// When the state is saved.
     pub checkpoint: CheckpointConfig,
+    /// Which epoch becomes the model, and when to give up.
+    pub selection: SelectionConfig,
 }
 
-/// What is minimized.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Loss {
-    /// Mean absolute error of the standardized age.
-    Mae,
+impl TrainSection {
+    /// What all blocks have in common, for heads that learn `target`.
+    pub fn objective(&self, target: AgeTarget) -> Objective {
+        Objective {
+            seed: self.seed,
+            target,
+            orthogonality: self.orthogonality,
+            optimizer: self.optimizer.clone(),
+            accumulate: self.accumulate,
+            average: self.average,
+        }
+    }
 }
 
 impl TrainConfig {
@@ -136,6 +150,7 @@ impl TrainConfig {
     }
 
     /// What the types don't say.
+    #[expect(clippy::too_many_lines, reason = "a table of checks, one a key")]
     fn check(&self) -> Result<(), Error> {
         let Self { data, train, .. } = self;
         let share = |v: f64| (0.0..1.0).contains(&v);
@@ -166,6 +181,51 @@ impl TrainConfig {
                 "train.optimizer.max_gradient_norm",
                 positive(train.optimizer.max_gradient_norm),
                 "not above 0",
+            ),
+            (
+                "train.loss",
+                train.loss.is_valid(),
+                "a number that is not above 0, or bins above 20 years",
+            ),
+            (
+                "train.accumulate",
+                train.accumulate > 0,
+                "0, expected at least 1",
+            ),
+            (
+                "train.average",
+                share(train.average),
+                "not from 0 to below 1",
+            ),
+            (
+                "train.optimizer.momentum",
+                share(train.optimizer.momentum),
+                "not from 0 to below 1",
+            ),
+            (
+                "train.optimizer.block_factors",
+                train
+                    .optimizer
+                    .block_factors
+                    .iter()
+                    .all(|factor| positive(*factor)),
+                "not above 0",
+            ),
+            (
+                "train.schedule.milestones",
+                train.schedule.milestones.is_sorted()
+                    && train.schedule.milestones.iter().all(|m| share(*m)),
+                "no rising shares from 0 to below 1",
+            ),
+            (
+                "train.schedule.factor",
+                positive(train.schedule.factor),
+                "not above 0",
+            ),
+            (
+                "train.checkpoint.every_minutes",
+                train.checkpoint.every_minutes >= 0.0,
+                "below 0",
             ),
             (
                 "train.orthogonality.weight",
@@ -201,7 +261,14 @@ impl TrainConfig {
                 return Err(refusal(key, message));
             }
         }
-        self.model.block_starts(train.regime)?;
+        let n_blocks = self.model.block_starts(train.regime)?.len();
+        let n_factors = train.optimizer.block_factors.len();
+        if n_factors > 0 && n_factors != n_blocks {
+            return Err(refusal(
+                "train.optimizer.block_factors",
+                format!("{n_factors} factors, expected none or one for each of {n_blocks} blocks"),
+            ));
+        }
         Ok(())
     }
 }

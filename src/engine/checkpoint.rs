@@ -3,11 +3,13 @@
 //! ```text
 //! checkpoints/
 //!   step-000000120/          appears by a rename, when all files in it are complete
-//!     block-0.safetensors    parameters.* and optimizer.*, description: version, progress, block, optimizer steps
+//!     block-0.safetensors    parameters.*, optimizer.* and average.*, description: version, progress, block, optimizer steps
 //!     block-1.safetensors
+//!   best-000000012/          the same after the epoch with the lowest validation error, where that is asked for
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,15 +18,29 @@ use crate::models::parameters::NamedTensors;
 use crate::{Error, tensor_file};
 
 const VERSION: u32 = 1;
+/// How checkpoints of a step are called, before its number.
+const STEP: &str = "step-";
+/// How states after the best epoch are called.
+const BEST: &str = "best-";
 
 /// The `[train.checkpoint]` part of a config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointConfig {
     /// Steps between two checkpoints.
     pub every_steps: u64,
+    /// Minutes after which there is one in any case; 0: only by steps.
+    pub every_minutes: f64,
     /// How many stay.
     pub keep: usize,
+}
+
+impl CheckpointConfig {
+    /// Whether a checkpoint is due after `n_steps` steps, `since` the one before.
+    pub fn is_due(self, n_steps: u64, since: Duration) -> bool {
+        n_steps.is_multiple_of(self.every_steps)
+            || self.every_minutes > 0.0 && since.as_secs_f64() >= 60.0 * self.every_minutes
+    }
 }
 
 /// Where a training stands: what is not in the blocks.
@@ -34,8 +50,19 @@ pub struct Progress {
     pub step: u64,
     /// Samples of the epoch under way that were seen.
     pub n_samples: u64,
-    /// Sum of each block's absolute errors over them, standardized.
+    /// Sum of each block's absolute errors over them, years.
     pub error_sums: Vec<f64>,
+    /// The epoch with the lowest validation error so far.
+    pub best: Option<BestEpoch>,
+}
+
+/// An epoch and how good the last block was after it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BestEpoch {
+    /// From 0.
+    pub epoch: u64,
+    /// Mean absolute error of the last block on the validation set, years.
+    pub mae_years: f64,
 }
 
 /// The state of a training.
@@ -77,13 +104,27 @@ impl Checkpoints {
     /// # Errors
     /// What the file system answered; earlier checkpoints are then still there.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.write(checkpoint, &name_of(STEP, checkpoint.progress.step))?;
+        self.remove_old(STEP, self.keep)
+    }
+
+    /// Writes the state after the best epoch so far. The one before stays too, since the newest checkpoint may be older
+    /// than this epoch.
+    ///
+    /// # Errors
+    /// What the file system answered.
+    pub fn save_best(&self, checkpoint: &Checkpoint, epoch: u64) -> Result<(), Error> {
+        self.write(checkpoint, &name_of(BEST, epoch))?;
+        self.remove_old(BEST, 2)
+    }
+
+    fn write(&self, checkpoint: &Checkpoint, name: &str) -> Result<(), Error> {
         let Checkpoint { progress, blocks } = checkpoint;
-        let step = progress.step;
         fs_err::create_dir_all(&self.folder)?;
-        let target = self.path(step);
+        let target = self.folder.join(name);
         let temporary = self
             .folder
-            .join(format!(".tmp-step-{step:09}-{}", std::process::id()));
+            .join(format!(".tmp-{name}-{}", std::process::id()));
         if temporary.exists() {
             fs_err::remove_dir_all(&temporary)?;
         }
@@ -105,11 +146,13 @@ impl Checkpoints {
             })?;
         }
         if target.exists() {
-            fs_err::remove_dir_all(&target)?;
+            // A resumed run comes by the same step with the same bits; what is there is whole.
+            fs_err::remove_dir_all(&temporary)?;
+        } else {
+            fs_err::rename(&temporary, &target)?;
         }
-        fs_err::rename(&temporary, &target)?;
         fs_err::File::open(&self.folder)?.sync_all().ok();
-        self.remove_old()
+        Ok(())
     }
 
     /// The newest complete checkpoint.
@@ -117,43 +160,61 @@ impl Checkpoints {
     /// # Errors
     /// [`Error::Checkpoint`] where it is damaged, or has other blocks than `n_blocks`.
     pub fn load_latest(&self, n_blocks: usize) -> Result<Option<Checkpoint>, Error> {
-        let Some(step) = self.steps()?.pop() else {
-            return Ok(None);
-        };
+        let newest = self.numbers(STEP)?.pop();
+        newest
+            .map(|step| self.load(&name_of(STEP, step), n_blocks))
+            .transpose()
+    }
+
+    /// The state after the best epoch.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where it is missing or damaged.
+    pub fn load_best(&self, best: BestEpoch, n_blocks: usize) -> Result<Checkpoint, Error> {
+        self.load(&name_of(BEST, best.epoch), n_blocks)
+    }
+
+    fn load(&self, name: &str, n_blocks: usize) -> Result<Checkpoint, Error> {
         let mut checkpoint = Checkpoint {
             progress: Progress::default(),
             blocks: Vec::new(),
         };
         for block in 0..n_blocks {
-            let (progress, state) = self.load_block(step, block, n_blocks)?;
+            let (progress, state) = self.load_block(name, block, n_blocks)?;
+            if block > 0 && progress != checkpoint.progress {
+                return Err(Error::Checkpoint {
+                    path: self.folder.join(name),
+                    message: "its blocks are of different steps".into(),
+                });
+            }
             checkpoint.progress = progress;
             checkpoint.blocks.push(state);
         }
-        Ok(Some(checkpoint))
+        Ok(checkpoint)
     }
 
-    /// Steps of all complete checkpoints, rising.
-    fn steps(&self) -> Result<Vec<u64>, Error> {
+    /// Numbers of all complete checkpoints of a kind, rising.
+    fn numbers(&self, kind: &str) -> Result<Vec<u64>, Error> {
         if !self.folder.is_dir() {
             return Ok(Vec::new());
         }
-        let mut steps = Vec::new();
+        let mut numbers = Vec::new();
         for entry in fs_err::read_dir(&self.folder)? {
             let name = entry?.file_name();
-            let digits = name.to_str().and_then(|name| name.strip_prefix("step-"));
-            steps.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
+            let digits = name.to_str().and_then(|name| name.strip_prefix(kind));
+            numbers.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
         }
-        steps.sort_unstable();
-        Ok(steps)
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     fn load_block(
         &self,
-        step: u64,
+        name: &str,
         block: usize,
         n_blocks: usize,
     ) -> Result<(Progress, BlockState), Error> {
-        let path = block_path(&self.path(step), block);
+        let path = block_path(&self.folder.join(name), block);
         let refuse = |message: String| Error::Checkpoint {
             path: path.clone(),
             message,
@@ -166,20 +227,16 @@ impl Checkpoints {
                 description.version
             )));
         }
-        if (
-            description.progress.step,
-            description.block,
-            description.n_blocks,
-        ) != (step, block, n_blocks)
-        {
+        if (description.block, description.n_blocks) != (block, n_blocks) {
             return Err(refuse(format!(
-                "holds block {} of {} after step {}, expected block {block} of {n_blocks} after step {step}",
-                description.block, description.n_blocks, description.progress.step
+                "holds block {} of {}, expected block {block} of {n_blocks}",
+                description.block, description.n_blocks
             )));
         }
         let mut state = BlockState {
             parameters: NamedTensors::new(),
             optimizer: NamedTensors::new(),
+            average: None,
             n_steps: description.optimizer_steps,
         };
         for (name, data) in tensors {
@@ -187,22 +244,25 @@ impl Checkpoints {
                 state.parameters.insert(name.to_owned(), data);
             } else if let Some(name) = name.strip_prefix("optimizer.") {
                 state.optimizer.insert(name.to_owned(), data);
+            } else if let Some(name) = name.strip_prefix("average.") {
+                let average = state.average.get_or_insert_default();
+                average.insert(name.to_owned(), data);
             }
         }
         Ok((description.progress, state))
     }
 
-    fn remove_old(&self) -> Result<(), Error> {
-        let steps = self.steps()?;
-        for step in steps.iter().rev().skip(self.keep) {
-            fs_err::remove_dir_all(self.path(*step))?;
+    fn remove_old(&self, kind: &str, keep: usize) -> Result<(), Error> {
+        let numbers = self.numbers(kind)?;
+        for number in numbers.iter().rev().skip(keep) {
+            fs_err::remove_dir_all(self.folder.join(name_of(kind, *number)))?;
         }
         Ok(())
     }
+}
 
-    fn path(&self, step: u64) -> PathBuf {
-        self.folder.join(format!("step-{step:09}"))
-    }
+fn name_of(kind: &str, number: u64) -> String {
+    format!("{kind}{number:09}")
 }
 
 fn block_path(folder: &Path, block: usize) -> PathBuf {
@@ -210,15 +270,17 @@ fn block_path(folder: &Path, block: usize) -> PathBuf {
 }
 
 fn joined(state: &BlockState) -> NamedTensors {
-    let parameters = state
-        .parameters
-        .iter()
-        .map(|(name, data)| (format!("parameters.{name}"), data.clone()));
-    let optimizer = state
-        .optimizer
-        .iter()
-        .map(|(name, data)| (format!("optimizer.{name}"), data.clone()));
-    parameters.chain(optimizer).collect()
+    let under = |prefix: &'static str, tensors: &NamedTensors| {
+        let tensors = tensors.iter();
+        let named = tensors.map(|(name, data)| (format!("{prefix}.{name}"), data.clone()));
+        named.collect::<Vec<_>>()
+    };
+    let mut joined = under("parameters", &state.parameters);
+    joined.extend(under("optimizer", &state.optimizer));
+    if let Some(average) = &state.average {
+        joined.extend(under("average", average));
+    }
+    joined.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -232,6 +294,7 @@ mod tests {
         BlockState {
             parameters: tensors(value),
             optimizer: tensors(value / 2.0),
+            average: Some(tensors(value / 4.0)),
             n_steps: 7,
         }
     }
@@ -241,6 +304,7 @@ mod tests {
             step,
             n_samples: 3,
             error_sums: vec![0.5; blocks.len()],
+            best: None,
         };
         Checkpoint {
             progress,
@@ -258,7 +322,7 @@ mod tests {
                 .save(&checkpoint(step, &[step as f32, 0.5]))
                 .unwrap();
         }
-        assert_eq!(checkpoints.steps().unwrap(), [20, 100]);
+        assert_eq!(checkpoints.numbers(STEP).unwrap(), [20, 100]);
         let Checkpoint { progress, blocks } = checkpoints.load_latest(2).unwrap().unwrap();
         assert_eq!(
             (progress.step, progress.n_samples, progress.error_sums),

@@ -27,8 +27,8 @@ pub enum Event {
         step: u64,
         /// Mean over the epoch's samples of each block's absolute error, years.
         mae_years: Vec<f64>,
-        /// Largest departure from orthonormality in each block.
-        orthogonality_error: Vec<f64>,
+        /// Departure of bases from orthonormality, of each block the layers; above 0.1 a basis is none any more.
+        orthogonality_error: Vec<Vec<f64>>,
     },
     /// The validation set was estimated.
     Validation {

@@ -5,12 +5,16 @@
 //! sequential and pipelined execution give the same bits. Batches come from [`crate::data`]; events go to sinks, states
 //! to checkpoints. The engine knows nothing of cohorts, scans or reports.
 
+pub mod average;
 pub mod checkpoint;
 pub mod device;
 pub mod event;
 pub mod executor;
+pub mod gradients;
+mod ledger;
 pub mod optimizer;
 pub mod schedule;
 pub mod seed;
+pub mod target;
 pub mod trainer;
 pub mod worker;

@@ -1,4 +1,4 @@
-//! AdamW with decoupled weight decay (Loshchilov & Hutter, ICLR 2019), one for each block.
+//! How the parameters of a block move: AdamW (Loshchilov & Hutter, ICLR 2019) or SGD with momentum.
 //!
 //! Own code, because the framework's optimizer keys its state by random identifiers, loads it onto a default device and
 //! clips each tensor by itself; here the state has names, lives where the block lives, and the block's gradient is
@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module as _, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::module::{Module as _, ModuleMapper, Param};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use super::gradients::BlockGradient;
 use crate::models::Block;
 use crate::models::parameters::NamedTensors;
 
@@ -24,14 +25,20 @@ pub struct OptimizerConfig {
     pub name: OptimizerName,
     /// Highest learning rate.
     pub learning_rate: f64,
-    /// Decay of W or Λ per unit of learning rate.
+    /// Factor on the learning rate of each block, first block first; empty: all 1.
+    pub block_factors: Vec<f64>,
+    /// Decay of W or Λ: AdamW's is decoupled, per unit of learning rate; SGD's is added to the gradient.
     pub weight_decay: f64,
-    /// Memory of the mean gradient.
+    /// AdamW: memory of the mean gradient.
     pub beta1: f64,
-    /// Memory of the mean squared gradient.
+    /// AdamW: memory of the mean squared gradient.
     pub beta2: f64,
-    /// Added to the root of the mean square.
+    /// AdamW: added to the root of the mean square.
     pub epsilon: f64,
+    /// SGD: memory of the velocity.
+    pub momentum: f64,
+    /// SGD: whether the velocity looks ahead (Nesterov).
+    pub nesterov: bool,
     /// Longest gradient of a block; longer ones are scaled down to it.
     pub max_gradient_norm: f64,
 }
@@ -42,41 +49,32 @@ pub struct OptimizerConfig {
 pub enum OptimizerName {
     /// Adam with decoupled weight decay.
     AdamW,
+    /// Stochastic gradient descent with momentum.
+    Sgd,
 }
 
 /// The optimizer of one block.
-pub struct AdamW {
+pub struct Optimizer {
     config: OptimizerConfig,
-    /// By parameter name, flattened.
-    moments: BTreeMap<String, Moments>,
+    /// By kind and parameter name, such as `first.units.0.…`; flattened.
+    memory: BTreeMap<String, Tensor<1>>,
     n_steps: u64,
 }
 
-#[derive(Clone)]
-struct Moments {
-    first: Tensor<1>,
-    second: Tensor<1>,
-}
-
-impl AdamW {
+impl Optimizer {
     /// No step taken yet.
     pub fn new(config: OptimizerConfig) -> Self {
         Self {
             config,
-            moments: BTreeMap::new(),
+            memory: BTreeMap::new(),
             n_steps: 0,
         }
     }
 
     /// Moves a block against its gradient.
-    pub fn step(&mut self, block: Block, gradients: &Gradients, learning_rate: f64) -> Block {
+    pub fn step(&mut self, block: Block, gradient: BlockGradient, learning_rate: f64) -> Block {
         self.n_steps += 1;
-        let mut norm = GradientNorm {
-            gradients,
-            sum_of_squares: 0.0,
-        };
-        block.visit(&mut norm);
-        let norm = norm.sum_of_squares.sqrt();
+        let norm = gradient.norm();
         let clip = if norm > self.config.max_gradient_norm {
             self.config.max_gradient_norm / norm
         } else {
@@ -84,106 +82,144 @@ impl AdamW {
         };
         block.map(&mut Update {
             optimizer: self,
-            gradients,
+            gradient,
             learning_rate,
             clip,
             path: Vec::new(),
         })
     }
 
-    /// The whole state by name.
-    pub fn state(&self) -> (u64, NamedTensors) {
-        let mut tensors = NamedTensors::new();
-        for (name, moments) in &self.moments {
-            tensors.insert(format!("first.{name}"), moments.first.clone().into_data());
-            tensors.insert(format!("second.{name}"), moments.second.clone().into_data());
-        }
-        (self.n_steps, tensors)
+    /// Steps that were taken.
+    pub fn n_steps(&self) -> u64 {
+        self.n_steps
     }
 
-    /// An optimizer that goes on from a state on `device`; `None` where a moment lacks its twin.
+    /// The whole state by name.
+    pub fn state(&self) -> (u64, NamedTensors) {
+        let tensors = self.memory.iter();
+        let tensors = tensors.map(|(name, tensor)| (name.clone(), tensor.clone().into_data()));
+        (self.n_steps, tensors.collect())
+    }
+
+    /// An optimizer that goes on from a state on `device`; `None` where the state is one of another method.
     pub fn resume(
         config: OptimizerConfig,
         n_steps: u64,
         state: &NamedTensors,
         device: &Device,
     ) -> Option<Self> {
-        let tensor = |data: &TensorData| Tensor::<1>::from_data(data.clone(), device);
-        let mut moments = BTreeMap::new();
-        for (name, first) in state
-            .iter()
-            .filter_map(|(key, data)| Some((key.strip_prefix("first.")?, data)))
-        {
-            let second = state.get(&format!("second.{name}"))?;
-            moments.insert(
-                name.to_owned(),
-                Moments {
-                    first: tensor(first),
-                    second: tensor(second),
-                },
-            );
+        let kinds: &[&str] = match config.name {
+            OptimizerName::AdamW => &["first.", "second."],
+            OptimizerName::Sgd => &["velocity."],
+        };
+        let names_of = |kind: &str| -> Vec<&str> {
+            let names = state.keys().filter_map(|key| key.strip_prefix(kind));
+            names.collect()
+        };
+        let n_known: usize = kinds.iter().map(|kind| names_of(kind).len()).sum();
+        let same = kinds
+            .windows(2)
+            .all(|pair| names_of(pair[0]) == names_of(pair[1]));
+        if n_known != state.len() || !same {
+            return None;
         }
+        let tensor = |data: &TensorData| Tensor::<1>::from_data(data.clone(), device);
+        let memory = state.iter();
         Some(Self {
             config,
-            moments,
+            memory: memory
+                .map(|(name, data)| (name.clone(), tensor(data)))
+                .collect(),
             n_steps,
         })
+    }
+
+    /// A running mean of the parameter's past, replaced by what `next` makes of it.
+    fn remember(
+        &mut self,
+        kind: &str,
+        name: &str,
+        gradient: &Tensor<1>,
+        next: impl FnOnce(Tensor<1>) -> Tensor<1>,
+    ) -> Tensor<1> {
+        let key = format!("{kind}.{name}");
+        let old = self.memory.remove(&key);
+        let new = next(old.unwrap_or_else(|| gradient.zeros_like()));
+        self.memory.insert(key, new.clone());
+        new
     }
 
     /// Change of one parameter, flattened, for its gradient.
     fn change(
         &mut self,
-        name: String,
+        name: &str,
         gradient: Tensor<1>,
         value: Tensor<1>,
         learning_rate: f64,
     ) -> Tensor<1> {
+        let decays = DECAYING
+            .iter()
+            .any(|last| name.rsplit('.').next() == Some(last));
+        let decay = if decays {
+            self.config.weight_decay
+        } else {
+            0.0
+        };
+        match self.config.name {
+            OptimizerName::AdamW => {
+                let change = self.adam(name, &gradient, learning_rate);
+                if decays {
+                    change + value * (learning_rate * decay)
+                } else {
+                    change
+                }
+            }
+            OptimizerName::Sgd => {
+                let gradient = if decays {
+                    gradient + value * decay
+                } else {
+                    gradient
+                };
+                self.descend(name, gradient, learning_rate)
+            }
+        }
+    }
+
+    fn adam(&mut self, name: &str, gradient: &Tensor<1>, learning_rate: f64) -> Tensor<1> {
         let OptimizerConfig {
             beta1,
             beta2,
             epsilon,
-            weight_decay,
             ..
         } = self.config;
-        let decays = DECAYING
-            .iter()
-            .any(|last| name.rsplit('.').next() == Some(last));
-        let old = self.moments.remove(&name).unwrap_or_else(|| Moments {
-            first: gradient.zeros_like(),
-            second: gradient.zeros_like(),
+        let first = self.remember("first", name, gradient, |old| {
+            old * beta1 + gradient.clone() * (1.0 - beta1)
         });
-        let first = old.first * beta1 + gradient.clone() * (1.0 - beta1);
-        let second = old.second * beta2 + gradient.square() * (1.0 - beta2);
+        let second = self.remember("second", name, gradient, |old| {
+            old * beta2 + gradient.clone().square() * (1.0 - beta2)
+        });
         let steps = self.n_steps as i32;
-        let mean = first.clone() / (1.0 - beta1.powi(steps));
-        let root = (second.clone() / (1.0 - beta2.powi(steps))).sqrt() + epsilon;
-        self.moments.insert(name, Moments { first, second });
-        let change = mean / root * learning_rate;
-        if decays {
-            change + value * (learning_rate * weight_decay)
-        } else {
-            change
-        }
+        let mean = first / (1.0 - beta1.powi(steps));
+        let root = (second / (1.0 - beta2.powi(steps))).sqrt() + epsilon;
+        mean / root * learning_rate
     }
-}
 
-struct GradientNorm<'a> {
-    gradients: &'a Gradients,
-    sum_of_squares: f64,
-}
-
-impl ModuleVisitor for GradientNorm<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad(self.gradients) {
-            let sum: f32 = gradient.square().sum().into_scalar();
-            self.sum_of_squares += f64::from(sum);
+    fn descend(&mut self, name: &str, gradient: Tensor<1>, learning_rate: f64) -> Tensor<1> {
+        let momentum = self.config.momentum;
+        let velocity = self.remember("velocity", name, &gradient, |old| {
+            old * momentum + gradient.clone()
+        });
+        if self.config.nesterov {
+            (velocity * momentum + gradient) * learning_rate
+        } else {
+            velocity * learning_rate
         }
     }
 }
 
 struct Update<'a> {
-    optimizer: &'a mut AdamW,
-    gradients: &'a Gradients,
+    optimizer: &'a mut Optimizer,
+    gradient: BlockGradient,
     learning_rate: f64,
     clip: f64,
     path: Vec<String>,
@@ -199,19 +235,105 @@ impl ModuleMapper for Update<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(gradient) = param.val().grad(self.gradients) else {
+        let name = self.path.join(".");
+        let Some(gradient) = self.gradient.take(&name) else {
             return param;
         };
-        let name = self.path.join(".");
         param.map(|value| {
             let value = value.inner();
             let (dims, n) = (value.dims(), value.dims().iter().product::<usize>());
-            let gradient = gradient.reshape([n]) * self.clip;
             let flat = value.reshape([n]);
-            let change = self
-                .optimizer
-                .change(name, gradient, flat.clone(), self.learning_rate);
+            let change = self.optimizer.change(
+                &name,
+                gradient * self.clip,
+                flat.clone(),
+                self.learning_rate,
+            );
             Tensor::from_inner((flat - change).reshape(dims)).require_grad()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(name: OptimizerName) -> OptimizerConfig {
+        OptimizerConfig {
+            name,
+            learning_rate: 0.1,
+            block_factors: Vec::new(),
+            weight_decay: 0.01,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            momentum: 0.9,
+            nesterov: false,
+            max_gradient_norm: 1.0,
+        }
+    }
+
+    /// The values of a parameter `name` that starts at 2, after each of the gradients.
+    fn path(config: OptimizerConfig, name: &str, gradients: &[f32]) -> Vec<f32> {
+        let device = Device::flex();
+        let tensor = |v: f32| Tensor::<1>::from_data(TensorData::new(vec![v], [1]), &device);
+        let (mut optimizer, mut value) = (Optimizer::new(config), 2.0_f32);
+        let step = |gradient: &f32| {
+            optimizer.n_steps += 1;
+            let change = optimizer.change(name, tensor(*gradient), tensor(value), 0.1);
+            value -= change.into_scalar::<f32>();
+            value
+        };
+        gradients.iter().map(step).collect()
+    }
+
+    fn assert_near(found: &[f32], expected: &[f64]) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-5,
+                "{found} {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_step_of_adam_is_the_learning_rate_whatever_the_gradient() {
+        for gradient in [3.0, -0.02] {
+            let moved = path(config(OptimizerName::AdamW), "bias", &[gradient]);
+            assert_near(&moved, &[2.0 - 0.1 * f64::from(gradient.signum())]);
+        }
+    }
+
+    #[test]
+    fn sgd_follows_its_velocity_and_nesterov_looks_ahead() {
+        // v: 1, then 0.9 + 1 = 1.9.
+        let plain = path(config(OptimizerName::Sgd), "bias", &[1.0, 1.0]);
+        assert_near(&plain, &[1.9, 1.71]);
+        let nesterov = OptimizerConfig {
+            nesterov: true,
+            ..config(OptimizerName::Sgd)
+        };
+        // Moves by 0.9·v + g: 1.9, then 2.71.
+        assert_near(&path(nesterov, "bias", &[1.0, 1.0]), &[1.81, 1.539]);
+    }
+
+    #[test]
+    fn lambda_decays_and_bases_do_not() {
+        for (name, last) in [
+            (OptimizerName::AdamW, 2.0 * (1.0 - 0.1 * 0.01)),
+            (OptimizerName::Sgd, 2.0 - 0.1 * 0.02),
+        ] {
+            assert_near(&path(config(name), "weight.lambda", &[0.0]), &[last]);
+            assert_near(&path(config(name), "weight.q", &[0.0]), &[2.0]);
+        }
+    }
+
+    #[test]
+    fn a_state_of_another_method_is_not_taken_for_ones_own() {
+        let state =
+            NamedTensors::from([("velocity.a".to_owned(), TensorData::new(vec![1.0_f32], [1]))]);
+        let resume = |name| Optimizer::resume(config(name), 1, &state, &Device::flex());
+        assert!(resume(OptimizerName::Sgd).is_some());
+        assert!(resume(OptimizerName::AdamW).is_none());
     }
 }

@@ -8,21 +8,24 @@
 //!
 //! Jobs are answered in the order in which they were sent, so events come in the same order from every executor.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use burn::module::Module as _;
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{Checkpoint, CheckpointConfig, Checkpoints, Progress};
+use super::checkpoint::{BestEpoch, CheckpointConfig, Checkpoints, Progress};
 use super::device::Lane;
-use super::event::{Event, EventSink};
+use super::event::EventSink;
 use super::executor::{Executor, Worker, spread};
+use super::ledger::{Expected, Ledger};
 use super::schedule::ScheduleConfig;
-use super::worker::{Answer, BlockState, BlockTrainer, Job, Message, Objective};
+use super::worker::{BlockState, BlockTrainer, Job, Message, Objective};
 use crate::Error;
 use crate::data::augment::AugmentationConfig;
-use crate::data::batch::{AgeScaling, BatchPlan, EpochAugmentation, SampleSource, load_batch};
+use crate::data::batch::{BatchPlan, EpochAugmentation, SampleSource, load_batch};
+use crate::models::parameters::Misfit;
 use crate::models::{Block, Network};
 
 /// What a training is made of, besides its blocks.
@@ -31,8 +34,6 @@ pub struct Training<'a> {
     pub training: &'a dyn SampleSource,
     /// Scans to watch; may be empty.
     pub validation: &'a dyn SampleSource,
-    /// Of the training ages.
-    pub scaling: AgeScaling,
     /// Changes of training volumes.
     pub augmentation: AugmentationConfig,
     /// Who is in which batch.
@@ -47,8 +48,31 @@ pub struct Training<'a> {
     pub checkpoints: &'a Checkpoints,
     /// When they are.
     pub checkpoint: CheckpointConfig,
+    /// Which epoch becomes the model, and when to give up.
+    pub selection: SelectionConfig,
     /// Set from outside to end after saving.
     pub stop: &'a AtomicBool,
+}
+
+/// The `[train.selection]` part of a config. The error is that of the last block on the validation set; the test set has
+/// no part in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelectionConfig {
+    /// The epoch whose weights become the model.
+    pub epoch: SelectedEpoch,
+    /// Epochs without a lower error after which training ends; 0: never.
+    pub patience: u64,
+}
+
+/// The epoch whose weights become the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SelectedEpoch {
+    /// The last one.
+    Last,
+    /// The one with the lowest error; the last one where there is no validation set.
+    Best,
 }
 
 /// How a training ended.
@@ -82,10 +106,9 @@ pub fn workers(
             let block = block.to_device(&lane.device).train();
             let trainer = BlockTrainer::new(number, block, objective.clone(), lane.device.clone());
             trainers.push(match states.as_mut().and_then(Iterator::next) {
-                Some(state) => trainer.resume(state).map_err(|misfit| Error::Checkpoint {
-                    path: format!("block {number}").into(),
-                    message: misfit.to_string(),
-                })?,
+                Some(state) => trainer
+                    .resume(state)
+                    .map_err(|misfit| misfit_in(number, &misfit))?,
                 None => trainer,
             });
         }
@@ -95,6 +118,13 @@ pub fn workers(
         });
     }
     Ok(workers)
+}
+
+fn misfit_in(number: usize, misfit: &Misfit) -> Error {
+    Error::Checkpoint {
+        path: format!("block {number}").into(),
+        message: misfit.to_string(),
+    }
 }
 
 impl Training<'_> {
@@ -115,8 +145,9 @@ impl Training<'_> {
         sink: &mut dyn EventSink,
     ) -> Result<Outcome, Error> {
         let first = progress.step;
-        let mut ledger = Ledger::new(self, n_blocks, progress);
+        let mut ledger = Ledger::new(self.checkpoints, n_blocks, progress);
         let mut order = (u64::MAX, Vec::new());
+        let mut last_save = Instant::now();
         for step in first..self.n_steps() {
             if self.stop.load(Ordering::Relaxed) {
                 ledger.submit(&mut *executor, Expected::State, message(Job::Save { step }))?;
@@ -136,21 +167,58 @@ impl Training<'_> {
             ledger.collect(&mut *executor, sink)?;
             let done = step + 1;
             if self.plan.place(done).1 == 0 {
-                self.submit_epoch_end(&mut *executor, &mut ledger, epoch, sink)?;
+                self.submit_epoch_end(&mut *executor, &mut ledger, (epoch, done), sink)?;
+                if self.is_out_of_patience(&mut *executor, &mut ledger, epoch, sink)? {
+                    break;
+                }
             }
-            if done % self.checkpoint.every_steps == 0 && done < self.n_steps() {
-                ledger.submit(
-                    &mut *executor,
-                    Expected::State,
-                    message(Job::Save { step: done }),
-                )?;
+            if self.checkpoint.is_due(done, last_save.elapsed()) && done < self.n_steps() {
+                let job = message(Job::Save { step: done });
+                ledger.submit(&mut *executor, Expected::State, job)?;
+                last_save = Instant::now();
             }
         }
         ledger.settle(&mut *executor, sink)?;
-        let trainers = executor.finish()?;
-        Ok(Outcome::Finished(
-            trainers.iter().map(BlockTrainer::block).collect(),
-        ))
+        let best = ledger.progress.best;
+        self.selected(executor.finish()?, best)
+            .map(Outcome::Finished)
+    }
+
+    /// Whether the validation error has not fallen for too long. Waits for the epoch's answers, so that every executor
+    /// ends after the same epoch.
+    fn is_out_of_patience(
+        &self,
+        executor: &mut dyn Executor,
+        ledger: &mut Ledger<'_>,
+        epoch: u64,
+        sink: &mut dyn EventSink,
+    ) -> Result<bool, Error> {
+        if self.selection.patience == 0 {
+            return Ok(false);
+        }
+        ledger.settle(executor, sink)?;
+        let best = ledger.progress.best;
+        Ok(best.is_some_and(|best| epoch - best.epoch >= self.selection.patience))
+    }
+
+    /// The blocks of the epoch that becomes the model.
+    fn selected(
+        &self,
+        trainers: Vec<BlockTrainer>,
+        best: Option<BestEpoch>,
+    ) -> Result<Vec<Block>, Error> {
+        let (SelectedEpoch::Best, Some(best)) = (self.selection.epoch, best) else {
+            return Ok(trainers.iter().map(BlockTrainer::block).collect());
+        };
+        let states = self.checkpoints.load_best(best, trainers.len())?.blocks;
+        let of_best = |(trainer, state): (BlockTrainer, BlockState)| {
+            let number = trainer.number();
+            let trainer = trainer
+                .resume(state)
+                .map_err(|misfit| misfit_in(number, &misfit))?;
+            Ok(trainer.block())
+        };
+        trainers.into_iter().zip(states).map(of_best).collect()
     }
 
     fn submit_step(
@@ -171,16 +239,11 @@ impl Training<'_> {
         let learning_rate = self
             .schedule
             .learning_rate(step, self.n_steps(), self.learning_rate);
-        let targets = batch
-            .ages_years
-            .iter()
-            .map(|age| self.scaling.standardize(*age))
-            .collect();
         let job = Job::Train {
             step,
             learning_rate,
             samples: batch.samples,
-            targets,
+            ages_years: batch.ages_years.into(),
         };
         let expected = Expected::Step {
             step,
@@ -202,7 +265,7 @@ impl Training<'_> {
         &self,
         executor: &mut dyn Executor,
         ledger: &mut Ledger<'_>,
-        epoch: u64,
+        (epoch, step): (u64, u64),
         sink: &mut dyn EventSink,
     ) -> Result<(), Error> {
         ledger.submit(
@@ -228,6 +291,10 @@ impl Training<'_> {
             ledger.submit(executor, expected, message)?;
             ledger.collect(executor, sink)?;
         }
+        if self.selection.epoch == SelectedEpoch::Best && !self.validation.is_empty() {
+            let job = message(Job::Save { step });
+            ledger.submit(executor, Expected::Candidate { epoch }, job)?;
+        }
         Ok(())
     }
 }
@@ -236,237 +303,5 @@ fn message(job: Job) -> Message {
     Message {
         job,
         features: None,
-    }
-}
-
-/// What answers to a job mean.
-enum Expected {
-    Step {
-        step: u64,
-        epoch: u64,
-        learning_rate: f64,
-        n: usize,
-    },
-    Epoch {
-        epoch: u64,
-    },
-    Estimates {
-        epoch: u64,
-        ages_years: Vec<f64>,
-        last: bool,
-    },
-    State,
-}
-
-/// A job that not all blocks have answered yet.
-struct Pending {
-    expected: Expected,
-    answers: Vec<Option<Answer>>,
-}
-
-/// Jobs under way in the order they were sent; turns complete answers into events and checkpoints.
-struct Ledger<'a> {
-    training: &'a Training<'a>,
-    n_blocks: usize,
-    pending: VecDeque<Pending>,
-    progress: Progress,
-    /// Absolute errors of the validation set under way, years, and how many.
-    validation: (Vec<f64>, usize),
-}
-
-impl<'a> Ledger<'a> {
-    fn new(training: &'a Training<'a>, n_blocks: usize, mut progress: Progress) -> Self {
-        progress.error_sums.resize(n_blocks, 0.0);
-        let validation = (vec![0.0; n_blocks], 0);
-        Self {
-            training,
-            n_blocks,
-            pending: VecDeque::new(),
-            progress,
-            validation,
-        }
-    }
-
-    fn submit(
-        &mut self,
-        executor: &mut dyn Executor,
-        expected: Expected,
-        message: Message,
-    ) -> Result<(), Error> {
-        let answers = (0..self.n_blocks).map(|_| None).collect();
-        self.pending.push_back(Pending { expected, answers });
-        executor.submit(message)
-    }
-
-    /// Takes in what has been answered so far.
-    fn collect(
-        &mut self,
-        executor: &mut dyn Executor,
-        sink: &mut dyn EventSink,
-    ) -> Result<(), Error> {
-        while let Some(report) = executor.try_receive()? {
-            self.note(report.block, report.answer);
-        }
-        self.conclude(sink)
-    }
-
-    /// Waits until all jobs are answered.
-    fn settle(
-        &mut self,
-        executor: &mut dyn Executor,
-        sink: &mut dyn EventSink,
-    ) -> Result<(), Error> {
-        while !self.pending.is_empty() {
-            let report = executor.receive()?;
-            self.note(report.block, report.answer);
-            self.conclude(sink)?;
-        }
-        Ok(())
-    }
-
-    /// A block answers jobs in order, so its answer belongs to the first job that lacks one of it.
-    fn note(&mut self, block: usize, answer: Answer) {
-        let waiting = self
-            .pending
-            .iter_mut()
-            .map(|pending| &mut pending.answers[block]);
-        if let Some(slot) = waiting.into_iter().find(|slot| slot.is_none()) {
-            *slot = Some(answer);
-        }
-    }
-
-    fn conclude(&mut self, sink: &mut dyn EventSink) -> Result<(), Error> {
-        while let Some(front) = self
-            .pending
-            .pop_front_if(|p| p.answers.iter().all(Option::is_some))
-        {
-            let answers = front.answers.into_iter().flatten().collect();
-            if let Some(event) = self.event(front.expected, answers)? {
-                sink.emit(&event)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn event(&mut self, expected: Expected, answers: Vec<Answer>) -> Result<Option<Event>, Error> {
-        match expected {
-            Expected::Step {
-                step,
-                epoch,
-                learning_rate,
-                n,
-            } => Ok(Some(self.step_event(
-                (step, epoch),
-                learning_rate,
-                n,
-                &answers,
-            ))),
-            Expected::Epoch { epoch } => Ok(Some(self.epoch_event(epoch, &answers))),
-            Expected::Estimates {
-                epoch,
-                ages_years,
-                last,
-            } => Ok(self.validation_event(epoch, &ages_years, last, &answers)),
-            Expected::State => {
-                let blocks = answers.into_iter().filter_map(|answer| match answer {
-                    Answer::Saved(state) => Some(state),
-                    _ => None,
-                });
-                let checkpoint = Checkpoint {
-                    progress: self.progress.clone(),
-                    blocks: blocks.collect(),
-                };
-                self.training.checkpoints.save(&checkpoint)?;
-                Ok(Some(Event::Checkpoint {
-                    step: self.progress.step,
-                }))
-            }
-        }
-    }
-
-    fn step_event(
-        &mut self,
-        (step, epoch): (u64, u64),
-        learning_rate: f64,
-        n: usize,
-        answers: &[Answer],
-    ) -> Event {
-        let sd_years = self.training.scaling.sd_years;
-        let (mut mae_years, mut losses) = (Vec::new(), Vec::new());
-        for (answer, sum) in answers.iter().zip(&mut self.progress.error_sums) {
-            if let Answer::Trained { loss, error, .. } = answer {
-                *sum += f64::from(*error) * n as f64;
-                mae_years.push(f64::from(*error) * sd_years);
-                losses.push(f64::from(*loss));
-            }
-        }
-        self.progress.n_samples += n as u64;
-        self.progress.step = step + 1;
-        Event::Step {
-            step,
-            epoch,
-            learning_rate,
-            mae_years,
-            loss: losses,
-        }
-    }
-
-    fn epoch_event(&mut self, epoch: u64, answers: &[Answer]) -> Event {
-        let scale = self.training.scaling.sd_years / self.progress.n_samples.max(1) as f64;
-        let mae_years = self
-            .progress
-            .error_sums
-            .iter()
-            .map(|sum| sum * scale)
-            .collect();
-        let orthogonality_error = answers.iter().map(|answer| match answer {
-            Answer::Inspected {
-                orthogonality_error,
-                ..
-            } => f64::from(*orthogonality_error),
-            _ => f64::NAN,
-        });
-        let orthogonality_error = orthogonality_error.collect();
-        self.progress.n_samples = 0;
-        self.progress.error_sums.fill(0.0);
-        Event::Epoch {
-            epoch,
-            step: self.progress.step,
-            mae_years,
-            orthogonality_error,
-        }
-    }
-
-    fn validation_event(
-        &mut self,
-        epoch: u64,
-        ages_years: &[f64],
-        last: bool,
-        answers: &[Answer],
-    ) -> Option<Event> {
-        let scaling = self.training.scaling;
-        let (sums, n) = &mut self.validation;
-        for (answer, sum) in answers.iter().zip(sums.iter_mut()) {
-            if let Answer::Estimated { values, .. } = answer {
-                let gaps = values.iter().zip(ages_years);
-                *sum += gaps
-                    .map(|(v, age)| (scaling.years(*v) - age).abs())
-                    .sum::<f64>();
-            }
-        }
-        *n += ages_years.len();
-        if !last {
-            return None;
-        }
-        let mae_years = sums.iter().map(|sum| sum / *n as f64).collect();
-        let event = Event::Validation {
-            epoch,
-            step: self.progress.step,
-            n: *n,
-            mae_years,
-        };
-        sums.fill(0.0);
-        *n = 0;
-        Some(event)
     }
 }

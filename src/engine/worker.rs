@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::module::Module as _;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::{AdamW, OptimizerConfig};
+use super::average::WeightAverage;
+use super::gradients::{BlockGradient, Learned};
+use super::optimizer::{Optimizer, OptimizerConfig};
 use super::seed::Seed;
+use super::target::{AgeEstimate, AgeTarget};
 use crate::Error;
 use crate::models::Block;
 use crate::models::parameters::{self, Misfit, NamedTensors};
@@ -17,10 +21,16 @@ use crate::nn::pass::{Pass, TrainingPass};
 pub struct Objective {
     /// Seed of the run.
     pub seed: Seed,
+    /// What heads learn to say.
+    pub target: AgeTarget,
     /// How bases are kept orthonormal.
     pub orthogonality: OrthogonalityConfig,
     /// Settings of the optimizer.
     pub optimizer: OptimizerConfig,
+    /// Parts of a batch that go through a block one after the other, for one update.
+    pub accumulate: usize,
+    /// Decay of a running mean of the weights that is used for inference; 0: none.
+    pub average: f64,
 }
 
 /// The `[train.orthogonality]` part of a config.
@@ -39,6 +49,27 @@ pub struct OrthogonalityConfig {
 pub enum OrthogonalityMode {
     /// λ(‖QᵀQ − I‖² + ‖PᵀP − I‖²) in the loss of each block.
     Penalty,
+    /// A Newton–Schulz step towards the nearest orthonormal basis after each update, and no penalty.
+    Retract,
+    /// Both.
+    Both,
+}
+
+impl OrthogonalityConfig {
+    /// λ, where the loss has the penalty.
+    fn penalty_weight(self) -> Option<f64> {
+        match self.mode {
+            OrthogonalityMode::Penalty | OrthogonalityMode::Both => Some(self.weight),
+            OrthogonalityMode::Retract => None,
+        }
+    }
+
+    fn retracts(self) -> bool {
+        match self.mode {
+            OrthogonalityMode::Penalty => false,
+            OrthogonalityMode::Retract | OrthogonalityMode::Both => true,
+        }
+    }
 }
 
 /// What a message asks of each block on its way.
@@ -52,8 +83,8 @@ pub enum Job {
         learning_rate: f64,
         /// Who is in the batch.
         samples: Arc<[u64]>,
-        /// Their standardized ages.
-        targets: Arc<[f32]>,
+        /// Their ages, years.
+        ages_years: Arc<[f64]>,
     },
     /// Estimate ages.
     Estimate {
@@ -89,23 +120,23 @@ pub enum Answer {
         /// Step of the run.
         step: u64,
         /// Task and penalty.
-        loss: f32,
-        /// Mean absolute error, standardized.
-        error: f32,
+        loss: f64,
+        /// Mean absolute error, years.
+        mae_years: f64,
     },
-    /// It estimated standardized ages.
+    /// It estimated ages.
     Estimated {
         /// Which batch.
         batch: usize,
         /// One for each member.
-        values: Vec<f32>,
+        ages: Vec<AgeEstimate>,
     },
-    /// See [`Block::orthogonality_error`].
+    /// See [`Block::orthogonality_errors`].
     Inspected {
         /// After which epoch.
         epoch: u64,
-        /// The largest one of the block.
-        orthogonality_error: f32,
+        /// Of each layer, trunk first, then head; none for dense weights.
+        orthogonality_errors: Vec<f64>,
     },
     /// Its state.
     Saved(BlockState),
@@ -116,8 +147,10 @@ pub enum Answer {
 pub struct BlockState {
     /// Parameters and running statistics.
     pub parameters: NamedTensors,
-    /// Moments of the optimizer.
+    /// What the optimizer remembers.
     pub optimizer: NamedTensors,
+    /// The running mean of the weights, if one is kept.
+    pub average: Option<NamedTensors>,
     /// Steps that the optimizer took.
     pub n_steps: u64,
 }
@@ -126,7 +159,8 @@ pub struct BlockState {
 pub struct BlockTrainer {
     number: usize,
     block: Block,
-    optimizer: AdamW,
+    optimizer: Optimizer,
+    average: Option<WeightAverage>,
     objective: Objective,
     device: Device,
 }
@@ -134,11 +168,14 @@ pub struct BlockTrainer {
 impl BlockTrainer {
     /// `block` must live on `device` with autodiff; `device` is the plain one.
     pub fn new(number: usize, block: Block, objective: Objective, device: Device) -> Self {
-        let optimizer = AdamW::new(objective.optimizer.clone());
+        let optimizer = Optimizer::new(objective.optimizer.clone());
+        let average =
+            (objective.average > 0.0).then(|| WeightAverage::new(objective.average, block.valid()));
         Self {
             number,
             block,
             optimizer,
+            average,
             objective,
             device,
         }
@@ -151,13 +188,22 @@ impl BlockTrainer {
     pub fn resume(self, state: BlockState) -> Result<Self, Misfit> {
         let block = parameters::put(self.block, state.parameters)?;
         let config = self.objective.optimizer.clone();
-        let optimizer = AdamW::resume(config, state.n_steps, &state.optimizer, &self.device)
-            .ok_or_else(|| Misfit::Missing {
-                name: "a moment of the optimizer".into(),
-            })?;
+        let missing = |name: &str| Misfit::Missing { name: name.into() };
+        let optimizer = Optimizer::resume(config, state.n_steps, &state.optimizer, &self.device)
+            .ok_or_else(|| missing("a memory of the optimizer"))?;
+        let average = if self.average.is_some() {
+            let mean = state
+                .average
+                .ok_or_else(|| missing("the mean of the weights"))?;
+            let mean = parameters::put(block.valid(), mean)?;
+            Some(WeightAverage::new(self.objective.average, mean))
+        } else {
+            None
+        };
         Ok(Self {
             block,
             optimizer,
+            average,
             ..self
         })
     }
@@ -167,10 +213,10 @@ impl BlockTrainer {
         self.number
     }
 
-    /// The block as it is now, without autodiff.
+    /// The block as inference uses it, without autodiff.
     pub fn block(&self) -> Block {
-        use burn::module::Module as _;
-        self.block.valid()
+        let average = self.average.as_ref();
+        average.map_or_else(|| self.block.valid(), |mean| mean.block().clone())
     }
 
     /// Does a job; the message that comes back is for the next block.
@@ -185,40 +231,33 @@ impl BlockTrainer {
                     step,
                     learning_rate,
                     samples,
-                    targets,
+                    ages_years,
                 },
                 Some(features),
             ) => {
-                let (loss, error, features) =
-                    self.train((*step, *learning_rate), samples, targets, features)?;
-                (
-                    Answer::Trained {
-                        step: *step,
-                        loss,
-                        error,
-                    },
-                    Some(features),
-                )
+                let (learned, features) =
+                    self.train((*step, *learning_rate), samples, ages_years, features)?;
+                let answer = Answer::Trained {
+                    step: *step,
+                    loss: learned.loss,
+                    mae_years: learned.mae_years,
+                };
+                (answer, Some(features))
             }
             (Job::Estimate { batch }, Some(features)) => {
-                let (values, features) = self.estimate(features);
-                (
-                    Answer::Estimated {
-                        batch: *batch,
-                        values,
-                    },
-                    Some(features),
-                )
+                let (ages, features) = self.estimate(features);
+                let answer = Answer::Estimated {
+                    batch: *batch,
+                    ages,
+                };
+                (answer, Some(features))
             }
             (Job::Inspect { epoch }, features) => {
-                let orthogonality_error = self.block.orthogonality_error();
-                (
-                    Answer::Inspected {
-                        epoch: *epoch,
-                        orthogonality_error,
-                    },
-                    features,
-                )
+                let answer = Answer::Inspected {
+                    epoch: *epoch,
+                    orthogonality_errors: self.block.orthogonality_errors(),
+                };
+                (answer, features)
             }
             (Job::Save { .. }, features) => (Answer::Saved(self.state()), features),
             (Job::Train { .. } | Job::Estimate { .. }, None) => {
@@ -228,7 +267,7 @@ impl BlockTrainer {
         Ok((answer, Message { job, features }))
     }
 
-    /// One step on the block's own loss: mean |estimate − age| + λ · penalty.
+    /// One step on the block's own loss: task + λ · penalty.
     ///
     /// The input enters without a graph, so nothing flows back and the first layer needs no gradient of its input;
     /// what is handed on was computed before the update.
@@ -236,60 +275,110 @@ impl BlockTrainer {
         &mut self,
         (step, learning_rate): (u64, f64),
         samples: &Arc<[u64]>,
-        targets: &[f32],
+        ages_years: &[f64],
         features: Tensor<5>,
-    ) -> Result<(f32, f32, Tensor<5>), Error> {
+    ) -> Result<(Learned, Tensor<5>), Error> {
         let features = features.to_device(&self.device);
-        let targets = TensorData::new(targets.to_vec(), [targets.len(), 1]);
-        let targets = Tensor::<2>::from_data(targets, &self.device.clone().autodiff());
+        let n = ages_years.len();
+        let n_parts = self.objective.accumulate.clamp(1, n.max(1));
+        let (mut learned, mut handed_on) = (Vec::with_capacity(n_parts), Vec::new());
+        for part in 0..n_parts {
+            let members = part * n / n_parts..(part + 1) * n / n_parts;
+            let features = if n_parts == 1 {
+                features.clone()
+            } else {
+                features.clone().slice_dim(0, members.clone())
+            };
+            let part = Part {
+                samples: samples.get(members.clone()).unwrap_or_default().into(),
+                ages_years: ages_years.get(members).unwrap_or_default(),
+                features,
+            };
+            let share = part.ages_years.len() as f64 / n as f64;
+            let (of_part, output) = self.learn_from(step, part)?;
+            handed_on.push(output);
+            learned.push((of_part, share));
+        }
+        let learned = Learned::weighted_sum(learned);
+        self.update(&learned, learning_rate);
+        let handed_on = match handed_on.pop() {
+            Some(only) if handed_on.is_empty() => only,
+            Some(last) => {
+                handed_on.push(last);
+                Tensor::cat(handed_on, 0)
+            }
+            None => return Err(Error::Data("an empty batch".into())),
+        };
+        Ok((learned, handed_on))
+    }
+
+    /// Loss and gradient of a part of a batch, and what the block hands on of it.
+    fn learn_from(&self, step: u64, part: Part<'_>) -> Result<(Learned, Tensor<5>), Error> {
+        let target = &self.objective.target;
+        let labels = target.labels(part.ages_years, &self.device.clone().autodiff());
         let mut pass = Pass::Training(TrainingPass::new(
             self.objective.seed,
             step,
-            Arc::clone(samples),
+            Arc::clone(&part.samples),
         ));
-
-        let output = self.block.forward(Tensor::from_inner(features), &mut pass);
+        let input = Tensor::from_inner(part.features);
+        let output = self.block.forward(input, &mut pass);
         let handed_on = output.clone().inner();
-        let error = (self.block.estimate(output, &mut pass) - targets)
-            .abs()
-            .mean();
-        let loss = match self.block.orthogonality_penalty() {
-            Some(penalty) => error.clone() + penalty * self.objective.orthogonality.weight,
-            None => error.clone(),
+        let outputs = self.block.outputs(output, &mut pass);
+        let estimates = target.estimates(outputs.clone().inner());
+        let task = target.loss(outputs, labels);
+        let penalty = self
+            .objective
+            .orthogonality
+            .penalty_weight()
+            .and_then(|weight| Some(self.block.orthogonality_penalty()? * weight));
+        let loss = match penalty {
+            Some(penalty) => task + penalty,
+            None => task,
         };
         let value: f32 = loss.clone().into_scalar();
         if !value.is_finite() {
+            let names: Vec<String> = part.samples.iter().map(|s| format!("{s:016x}")).collect();
             return Err(Error::NotFinite {
                 loss: value,
                 block: self.number + 1,
                 step,
-                samples: samples
-                    .iter()
-                    .map(|s| format!("{s:016x}"))
-                    .collect::<Vec<_>>()
-                    .join(" "),
+                samples: names.join(" "),
             });
         }
-        let error: f32 = error.into_scalar();
-        let gradients = loss.backward();
-        let stepped = self
-            .optimizer
-            .step(self.block.clone(), &gradients, learning_rate);
-        self.block = stepped.absorb(pass.into_statistics());
-        Ok((value, error, handed_on))
+        let gaps = estimates.iter().zip(part.ages_years);
+        let error_sum: f64 = gaps.map(|(e, age)| (e.age_years - age).abs()).sum();
+        let learned = Learned {
+            loss: f64::from(value),
+            mae_years: error_sum / part.ages_years.len() as f64,
+            gradient: BlockGradient::of(&self.block, &loss.backward()),
+            statistics: vec![pass.into_statistics()],
+        };
+        Ok((learned, handed_on))
     }
 
-    fn estimate(&self, features: Tensor<5>) -> (Vec<f32>, Tensor<5>) {
+    fn update(&mut self, learned: &Learned, learning_rate: f64) {
+        let factors = &self.objective.optimizer.block_factors;
+        let factor = factors.get(self.number).copied().unwrap_or(1.0);
+        let (block, gradient) = (self.block.clone(), learned.gradient.clone());
+        let mut block = self.optimizer.step(block, gradient, learning_rate * factor);
+        if self.objective.orthogonality.retracts() {
+            block = block.retract();
+        }
+        for statistics in learned.statistics.clone() {
+            block = block.absorb(statistics);
+        }
+        self.block = block;
+        if let Some(average) = &mut self.average {
+            average.take_in(self.block.valid(), self.optimizer.n_steps());
+        }
+    }
+
+    fn estimate(&self, features: Tensor<5>) -> (Vec<AgeEstimate>, Tensor<5>) {
         let block = self.block();
         let output = block.forward(features.to_device(&self.device), &mut Pass::Inference);
-        let estimates = block.estimate(output.clone(), &mut Pass::Inference);
-        (
-            estimates
-                .into_data()
-                .try_into_vec::<f32>()
-                .unwrap_or_default(),
-            output,
-        )
+        let outputs = block.outputs(output.clone(), &mut Pass::Inference);
+        (self.objective.target.estimates(outputs), output)
     }
 
     fn state(&self) -> BlockState {
@@ -297,7 +386,19 @@ impl BlockTrainer {
         BlockState {
             parameters: parameters::take(&self.block),
             optimizer,
+            average: self
+                .average
+                .as_ref()
+                .map(|mean| parameters::take(mean.block())),
             n_steps,
         }
     }
+}
+
+/// Some members of a batch.
+struct Part<'a> {
+    samples: Arc<[u64]>,
+    ages_years: &'a [f64],
+    /// On the block's device, without a graph.
+    features: Tensor<5>,
 }

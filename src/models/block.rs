@@ -1,12 +1,12 @@
 //! A block: a run of units that is trained on the answer of its own head.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
 use super::brain_cnn::ConvStage;
 use crate::nn::head::Head;
 use crate::nn::pass::{BatchStatistics, Pass, Place};
-use crate::nn::weight::Weight;
+use crate::nn::weight::{BASES, Weight, retract};
 
 /// The smallest part of a network between which it can be cut.
 #[derive(Module, Debug)]
@@ -75,11 +75,11 @@ impl Block {
             })
     }
 
-    /// The head's estimate of the standardized age from [`Self::forward`]'s features.
+    /// What the head says of [`Self::forward`]'s features.
     ///
     /// # Shapes
-    /// `[batch, channels, x, y, z]` → `[batch, 1]`.
-    pub fn estimate(&self, features: Tensor<5>, pass: &mut Pass) -> Tensor<2> {
+    /// `[batch, channels, x, y, z]` → `[batch, n_outputs]`.
+    pub fn outputs(&self, features: Tensor<5>, pass: &mut Pass) -> Tensor<2> {
         let last_unit = self.first_unit + self.units.len().saturating_sub(1);
         pass.enter(Place::HeadAfter(last_unit));
         self.head.forward(features, pass)
@@ -103,12 +103,18 @@ impl Block {
         penalties.reduce(|sum, penalty| sum + penalty)
     }
 
-    /// Largest departure of a basis from orthonormality, see [`Weight::orthogonality_error`].
-    pub fn orthogonality_error(&self) -> f32 {
-        self.weights()
-            .into_iter()
-            .map(Weight::orthogonality_error)
-            .fold(0.0, f32::max)
+    /// Departure of each layer's bases from orthonormality, see [`Weight::orthogonality_error`]; layers in the order of
+    /// [`Self::weights`], none for dense weights.
+    pub fn orthogonality_errors(&self) -> Vec<f64> {
+        let errors = self.weights().into_iter();
+        errors.filter_map(Weight::orthogonality_error).collect()
+    }
+
+    /// All bases a step nearer to orthonormal ones, see [`retract`].
+    pub fn retract(self) -> Self {
+        self.map(&mut Retraction {
+            name: String::new(),
+        })
     }
 
     /// Takes over the statistics that a training pass met in [`Self::forward`].
@@ -129,5 +135,28 @@ impl Block {
             head: self.head.fold(),
             first_unit: self.first_unit,
         }
+    }
+}
+
+/// Maps bases alone.
+struct Retraction {
+    name: String,
+}
+
+impl ModuleMapper for Retraction {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        name.clone_into(&mut self.name);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !BASES.contains(&self.name.as_str()) {
+            return param;
+        }
+        param.map(|basis| {
+            let dims = basis.dims();
+            let [rows, columns] = [dims[0], dims[D - 1]];
+            let basis = basis.inner().reshape([rows, columns]);
+            Tensor::from_inner(retract(basis).reshape(dims)).require_grad()
+        })
     }
 }

@@ -156,12 +156,13 @@ impl ModelConfig {
 }
 
 impl Network {
-    /// Draws a network. The draws are keyed by the layer's place, so all regimes and cuts start from the same trunk.
+    /// Draws a network whose heads say `n_outputs` numbers. The draws are keyed by the layer's place, so all regimes and cuts start from the same trunk.
     ///
     /// # Errors
     /// [`Error::Config`] where the cuts are wrong.
     pub fn new(
         config: &ModelConfig,
+        n_outputs: usize,
         regime: Regime,
         seed: Seed,
         device: &Device,
@@ -177,7 +178,7 @@ impl Network {
                 units: (*start..end)
                     .map(|unit| config.unit(unit, seed, device))
                     .collect(),
-                head: config.head(end - 1, starts.len() - 1 - index, seed, device),
+                head: config.head((end - 1, starts.len() - 1 - index), n_outputs, seed, device),
                 first_unit: *start,
             });
         Ok(Self {
@@ -185,18 +186,18 @@ impl Network {
         })
     }
 
-    /// All heads' estimates of the standardized age, without dropout and with running statistics.
+    /// What all heads say, without dropout and with running statistics.
     ///
     /// # Shapes
-    /// `[batch, 1, x, y, z]` → for each block `[batch, 1]`.
-    pub fn estimates(&self, input: Tensor<5>) -> Vec<Tensor<2>> {
+    /// `[batch, 1, x, y, z]` → for each block `[batch, n_outputs]`.
+    pub fn outputs(&self, input: Tensor<5>) -> Vec<Tensor<2>> {
         let mut features = input;
-        let mut estimates = Vec::with_capacity(self.blocks.len());
+        let mut outputs = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
             features = block.forward(features, &mut Pass::Inference);
-            estimates.push(block.estimate(features.clone(), &mut Pass::Inference));
+            outputs.push(block.outputs(features.clone(), &mut Pass::Inference));
         }
-        estimates
+        outputs
     }
 
     /// The same function with dense weights.
@@ -250,7 +251,13 @@ impl ModelConfig {
     }
 
     /// The head after unit `unit`, with `remaining_blocks` to follow.
-    fn head(&self, unit: usize, remaining_blocks: usize, seed: Seed, device: &Device) -> Head {
+    fn head(
+        &self,
+        (unit, remaining_blocks): (usize, usize),
+        n_outputs: usize,
+        seed: Seed,
+        device: &Device,
+    ) -> Head {
         let shape = HeadShape {
             kind: if remaining_blocks == 0 {
                 HeadKind::GapMlp
@@ -261,6 +268,7 @@ impl ModelConfig {
             remaining_blocks,
             hidden: self.final_hidden,
             dropout: self.final_dropout,
+            n_outputs,
         };
         let mut rng = seed.stream(Purpose::Initialization, &[Place::HeadAfter(unit).key()]);
         Head::new(shape, self.weights, &mut rng, device)

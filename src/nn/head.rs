@@ -47,6 +47,8 @@ pub struct HeadShape {
     pub hidden: usize,
     /// Dropout before the last layer of [`HeadKind::GapMlp`].
     pub dropout: f64,
+    /// Numbers that the head says.
+    pub n_outputs: usize,
 }
 
 /// The head of one block.
@@ -84,7 +86,8 @@ impl Head {
             HeadKind::ConvGapMlp => (Some(CONV_HEAD_HIDDEN), 0.0),
         };
         let hidden = hidden_width.map(|width| Linear::new(channels, width, form, rng, device));
-        let output = Linear::new(hidden_width.unwrap_or(channels), 1, form, rng, device);
+        let width = hidden_width.unwrap_or(channels);
+        let output = Linear::new(width, shape.n_outputs, form, rng, device);
         Self {
             convolutions,
             hidden,
@@ -93,10 +96,10 @@ impl Head {
         }
     }
 
-    /// Estimates the standardized age, (age − mean) / sd of the training set.
+    /// Says what it was trained for, such as the standardized age (see [`crate::engine::target`]).
     ///
     /// # Shapes
-    /// `[batch, channels, x, y, z]` → `[batch, 1]`.
+    /// `[batch, channels, x, y, z]` → `[batch, n_outputs]`.
     pub fn forward(&self, features: Tensor<5>, pass: &mut Pass) -> Tensor<2> {
         let mut features = features;
         if !self.convolutions.is_empty() {

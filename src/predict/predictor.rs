@@ -96,10 +96,11 @@ impl AgePredictor {
         let data = TensorData::new(voxels, [1, 1, x, y, z]);
         let block_ages_years: Vec<f64> = self.lane.pool.install(|| {
             let input = Tensor::<5>::from_data(data, &self.lane.device);
-            let estimates = self.model.network.estimates(input).into_iter();
-            let scaling = self.model.description.facts.scaling;
-            estimates
-                .map(|estimate| scaling.years(estimate.into_scalar::<f32>()))
+            let outputs = self.model.network.outputs(input).into_iter();
+            let target = self.model.description.facts.target;
+            outputs
+                .flat_map(|outputs| target.estimates(outputs))
+                .map(|estimate| estimate.age_years)
                 .collect()
         });
         if block_ages_years.iter().all(|age| age.is_finite()) {

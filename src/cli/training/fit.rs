@@ -3,14 +3,15 @@
 use burn::tensor::Device;
 
 use crate::Error;
-use crate::data::batch::{AgeScaling, BatchPlan, SampleSource as _};
+use crate::data::batch::{BatchPlan, SampleSource as _};
 use crate::data::brain::BrainSamples;
 use crate::engine::checkpoint::Checkpoints;
 use crate::engine::device;
 use crate::engine::event::{Event, EventSink};
 use crate::engine::executor::Pipelined;
+use crate::engine::target::AgeTarget;
 use crate::engine::trainer::{Outcome, Training, workers};
-use crate::engine::worker::Objective;
+
 use crate::models::{Block, Network};
 use crate::run::metrics_log::MetricsLog;
 
@@ -22,7 +23,7 @@ pub(super) fn fit(
     request: &Request<'_>,
     training: &BrainSamples,
     validation: &BrainSamples,
-    scaling: AgeScaling,
+    target: AgeTarget,
 ) -> anyhow::Result<Vec<Block>> {
     let Request {
         config,
@@ -33,15 +34,17 @@ pub(super) fn fit(
     } = request;
     let section = &config.train;
     let checkpoints = Checkpoints::new(run.checkpoints(), section.checkpoint.keep);
-    let network = Network::new(&config.model, section.regime, section.seed, &Device::flex())?;
+    let network = Network::new(
+        &config.model,
+        target.n_outputs(),
+        section.regime,
+        section.seed,
+        &Device::flex(),
+    )?;
     let n_blocks = network.blocks.len();
     let latest = checkpoints.load_latest(n_blocks)?;
     let (start, states) = latest.map_or_else(Default::default, |c| (c.progress, Some(c.blocks)));
-    let objective = Objective {
-        seed: section.seed,
-        orthogonality: section.orthogonality,
-        optimizer: section.optimizer.clone(),
-    };
+    let objective = section.objective(target);
     let executor = Pipelined::start(workers(
         network,
         device::open(devices)?,
@@ -56,14 +59,14 @@ pub(super) fn fit(
     let loop_ = Training {
         training,
         validation,
-        scaling,
         augmentation: config.data.augmentation,
         plan,
         epochs: section.epochs,
         learning_rate: section.optimizer.learning_rate,
-        schedule: section.schedule,
+        schedule: section.schedule.clone(),
         checkpoints: &checkpoints,
         checkpoint: section.checkpoint,
+        selection: section.selection,
         stop: context.stop.flag(),
     };
     let mut sink = RunSink {

@@ -14,9 +14,9 @@ use brainage_pipelines::recipe::Recipe;
 use brainage_pipelines::template::template;
 
 use crate::config::train::TrainConfig;
-use crate::data::batch::AgeScaling;
 use crate::data::brain::{BrainSample, BrainSamples};
 use crate::engine::device::DeviceName;
+use crate::engine::target::AgeTarget;
 use crate::eval::{Evaluation, bias::BiasCorrection, evaluate};
 use crate::model_file::{Model, ModelFacts, TrainingSummary};
 use crate::report::write_report;
@@ -109,10 +109,10 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
         .iter()
         .map(|sample| sample.age_years)
         .collect::<Vec<f64>>();
-    let scaling = AgeScaling::of(&ages)?;
-    let blocks = fit::fit(request, &training, &validation, scaling)?;
+    let target = AgeTarget::of(config.train.loss, &ages)?;
+    let blocks = fit::fit(request, &training, &validation, target)?;
 
-    let facts = facts(request, &recipe, scaling, &training, &reports)?;
+    let facts = facts(request, &recipe, target, &training, &reports)?;
     Model::new(facts.clone(), &blocks).save(&run.model())?;
     let watched = judge::validation_cases(request, &reports)?;
     let correction = BiasCorrection::fit(&watched);
@@ -131,7 +131,7 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
     Model::new(facts, &blocks).save(&run.model())?;
 
     judge::predict_test(request, &reports)?;
-    let evaluation = judge::evaluate_test(request, scaling)?;
+    let evaluation = judge::evaluate_test(request, target.scaling)?;
     write_report(&run.report(), &report::of_run(run)?)?;
     say(&evaluation, run, &context.printer)?;
     Ok(n_refused)
@@ -141,7 +141,7 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
 fn facts(
     request: &Request<'_>,
     recipe: &Recipe,
-    scaling: AgeScaling,
+    target: AgeTarget,
     training: &BrainSamples,
     reports: &[ScanReport],
 ) -> anyhow::Result<ModelFacts> {
@@ -156,7 +156,7 @@ fn facts(
         recipe: recipe.to_toml(),
         recipe_hash: recipe.hash().to_hex().to_string(),
         template_hash: template()?.hash.to_hex().to_string(),
-        scaling,
+        target,
         bias_correction: None,
         training: TrainingSummary {
             cohorts: index.cohort_names(),

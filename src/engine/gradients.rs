@@ -1,0 +1,121 @@
+//! The gradient of one block as named vectors: summed over parts of a batch, clipped as one, averaged over replicas.
+
+use burn::module::{Module as _, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor};
+
+use crate::models::Block;
+use crate::nn::pass::BatchStatistics;
+
+/// Gradients by parameter, flattened, in the order of the block's parameters.
+#[derive(Clone, Debug, Default)]
+pub struct BlockGradient(Vec<(String, Tensor<1>)>);
+
+impl BlockGradient {
+    /// Those of a block's parameters; parameters that the loss does not reach have none.
+    pub fn of(block: &Block, gradients: &Gradients) -> Self {
+        let mut collected = Collector {
+            gradients,
+            path: Vec::new(),
+            found: Vec::new(),
+        };
+        block.visit(&mut collected);
+        Self(collected.found)
+    }
+
+    /// Each vector times a factor.
+    fn scaled(self, factor: f64) -> Self {
+        let named = self.0.into_iter();
+        Self(
+            named
+                .map(|(name, gradient)| (name, gradient * factor))
+                .collect(),
+        )
+    }
+
+    fn plus(self, other: Self) -> Self {
+        let pairs = self.0.into_iter().zip(other.0);
+        Self(pairs.map(|((name, a), (_, b))| (name, a + b)).collect())
+    }
+
+    /// Euclidean length of the whole gradient.
+    pub fn norm(&self) -> f64 {
+        let squares = self.0.iter().map(|(_, gradient)| {
+            let sum: f32 = gradient.clone().square().sum().into_scalar();
+            f64::from(sum)
+        });
+        squares.sum::<f64>().sqrt()
+    }
+
+    /// The gradient of a parameter.
+    pub fn take(&mut self, name: &str) -> Option<Tensor<1>> {
+        let place = self.0.iter().position(|(known, _)| known == name)?;
+        Some(self.0.swap_remove(place).1)
+    }
+}
+
+/// What a block learned from a batch, or from a part of one.
+#[derive(Clone, Debug, Default)]
+pub struct Learned {
+    /// Task and penalty, a mean over the members.
+    pub loss: f64,
+    /// Mean absolute error over the members, years.
+    pub mae_years: f64,
+    /// Of the loss.
+    pub gradient: BlockGradient,
+    /// What normalization layers met, a list for each part.
+    pub statistics: Vec<Vec<BatchStatistics>>,
+}
+
+impl Learned {
+    /// What was learned from the whole: Σ over parts, each times its share of the members.
+    pub fn weighted_sum(mut parts: Vec<(Self, f64)>) -> Self {
+        if parts.len() == 1 {
+            return parts.pop().map(|(part, _)| part).unwrap_or_default();
+        }
+        let scaled = |(part, share): (Self, f64)| Self {
+            loss: part.loss * share,
+            mae_years: part.mae_years * share,
+            gradient: part.gradient.scaled(share),
+            statistics: part.statistics,
+        };
+        let plus = |a: Self, mut b: Self| {
+            let mut statistics = a.statistics;
+            statistics.append(&mut b.statistics);
+            Self {
+                loss: a.loss + b.loss,
+                mae_years: a.mae_years + b.mae_years,
+                gradient: a.gradient.plus(b.gradient),
+                statistics,
+            }
+        };
+        parts
+            .into_iter()
+            .map(scaled)
+            .reduce(plus)
+            .unwrap_or_default()
+    }
+}
+
+struct Collector<'a> {
+    gradients: &'a Gradients,
+    path: Vec<String>,
+    found: Vec<(String, Tensor<1>)>,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            let n = gradient.dims().iter().product::<usize>();
+            self.found
+                .push((self.path.join("."), gradient.reshape([n])));
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The jobs under way, and what their answers add up to: events for the sinks, states for the checkpoints.
+//!
+//! Blocks answer each job in the order in which jobs were sent, so complete answers leave in that order too, whatever the
+//! executor.
+
+use std::collections::VecDeque;
+
+use super::checkpoint::{BestEpoch, Checkpoint, Checkpoints, Progress};
+use super::event::{Event, EventSink};
+use super::executor::Executor;
+use super::worker::{Answer, Message};
+use crate::Error;
+
+/// What answers to a job mean.
+pub(super) enum Expected {
+    Step {
+        step: u64,
+        epoch: u64,
+        learning_rate: f64,
+        n: usize,
+    },
+    Epoch {
+        epoch: u64,
+    },
+    Estimates {
+        epoch: u64,
+        ages_years: Vec<f64>,
+        last: bool,
+    },
+    State,
+    /// The state after an epoch, kept if it is the best so far.
+    Candidate {
+        epoch: u64,
+    },
+}
+
+/// A job that not all blocks have answered yet.
+struct Pending {
+    expected: Expected,
+    answers: Vec<Option<Answer>>,
+}
+
+/// Jobs under way in the order they were sent; turns complete answers into events and checkpoints.
+pub(super) struct Ledger<'a> {
+    checkpoints: &'a Checkpoints,
+    n_blocks: usize,
+    pending: VecDeque<Pending>,
+    pub(super) progress: Progress,
+    /// Absolute errors of the validation set under way, years, and how many.
+    validation: (Vec<f64>, usize),
+}
+
+impl<'a> Ledger<'a> {
+    pub(super) fn new(
+        checkpoints: &'a Checkpoints,
+        n_blocks: usize,
+        mut progress: Progress,
+    ) -> Self {
+        progress.error_sums.resize(n_blocks, 0.0);
+        let validation = (vec![0.0; n_blocks], 0);
+        Self {
+            checkpoints,
+            n_blocks,
+            pending: VecDeque::new(),
+            progress,
+            validation,
+        }
+    }
+
+    pub(super) fn submit(
+        &mut self,
+        executor: &mut dyn Executor,
+        expected: Expected,
+        message: Message,
+    ) -> Result<(), Error> {
+        let answers = (0..self.n_blocks).map(|_| None).collect();
+        self.pending.push_back(Pending { expected, answers });
+        executor.submit(message)
+    }
+
+    /// Takes in what has been answered so far.
+    pub(super) fn collect(
+        &mut self,
+        executor: &mut dyn Executor,
+        sink: &mut dyn EventSink,
+    ) -> Result<(), Error> {
+        while let Some(report) = executor.try_receive()? {
+            self.note(report.block, report.answer);
+        }
+        self.conclude(sink)
+    }
+
+    /// Waits until all jobs are answered.
+    pub(super) fn settle(
+        &mut self,
+        executor: &mut dyn Executor,
+        sink: &mut dyn EventSink,
+    ) -> Result<(), Error> {
+        while !self.pending.is_empty() {
+            let report = executor.receive()?;
+            self.note(report.block, report.answer);
+            self.conclude(sink)?;
+        }
+        Ok(())
+    }
+
+    /// A block answers jobs in order, so its answer belongs to the first job that lacks one of it.
+    fn note(&mut self, block: usize, answer: Answer) {
+        let waiting = self
+            .pending
+            .iter_mut()
+            .map(|pending| &mut pending.answers[block]);
+        if let Some(slot) = waiting.into_iter().find(|slot| slot.is_none()) {
+            *slot = Some(answer);
+        }
+    }
+
+    fn conclude(&mut self, sink: &mut dyn EventSink) -> Result<(), Error> {
+        while let Some(front) = self
+            .pending
+            .pop_front_if(|p| p.answers.iter().all(Option::is_some))
+        {
+            let answers = front.answers.into_iter().flatten().collect();
+            if let Some(event) = self.event(front.expected, answers)? {
+                sink.emit(&event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, expected: Expected, answers: Vec<Answer>) -> Result<Option<Event>, Error> {
+        match expected {
+            Expected::Step {
+                step,
+                epoch,
+                learning_rate,
+                n,
+            } => Ok(Some(self.step_event(
+                (step, epoch),
+                learning_rate,
+                n,
+                &answers,
+            ))),
+            Expected::Epoch { epoch } => Ok(Some(self.epoch_event(epoch, &answers))),
+            Expected::Estimates {
+                epoch,
+                ages_years,
+                last,
+            } => Ok(self.validation_event(epoch, &ages_years, last, &answers)),
+            Expected::State => {
+                self.checkpoints.save(&self.checkpoint(answers))?;
+                Ok(Some(Event::Checkpoint {
+                    step: self.progress.step,
+                }))
+            }
+            Expected::Candidate { epoch } => {
+                if self.progress.best.is_some_and(|best| best.epoch == epoch) {
+                    let checkpoint = self.checkpoint(answers);
+                    self.checkpoints.save_best(&checkpoint, epoch)?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn checkpoint(&self, answers: Vec<Answer>) -> Checkpoint {
+        let blocks = answers.into_iter().filter_map(|answer| match answer {
+            Answer::Saved(state) => Some(state),
+            _ => None,
+        });
+        Checkpoint {
+            progress: self.progress.clone(),
+            blocks: blocks.collect(),
+        }
+    }
+
+    fn step_event(
+        &mut self,
+        (step, epoch): (u64, u64),
+        learning_rate: f64,
+        n: usize,
+        answers: &[Answer],
+    ) -> Event {
+        let (mut mae_years, mut losses) = (Vec::new(), Vec::new());
+        for (answer, sum) in answers.iter().zip(&mut self.progress.error_sums) {
+            if let Answer::Trained {
+                loss,
+                mae_years: mae,
+                ..
+            } = answer
+            {
+                *sum += mae * n as f64;
+                mae_years.push(*mae);
+                losses.push(*loss);
+            }
+        }
+        self.progress.n_samples += n as u64;
+        self.progress.step = step + 1;
+        Event::Step {
+            step,
+            epoch,
+            learning_rate,
+            mae_years,
+            loss: losses,
+        }
+    }
+
+    fn epoch_event(&mut self, epoch: u64, answers: &[Answer]) -> Event {
+        let n_samples = self.progress.n_samples.max(1) as f64;
+        let sums = self.progress.error_sums.iter();
+        let mae_years = sums.map(|sum| sum / n_samples).collect();
+        let errors = answers.iter().map(|answer| match answer {
+            Answer::Inspected {
+                orthogonality_errors,
+                ..
+            } => orthogonality_errors.clone(),
+            _ => Vec::new(),
+        });
+        let orthogonality_error = errors.collect();
+        self.progress.n_samples = 0;
+        self.progress.error_sums.fill(0.0);
+        Event::Epoch {
+            epoch,
+            step: self.progress.step,
+            mae_years,
+            orthogonality_error,
+        }
+    }
+
+    fn validation_event(
+        &mut self,
+        epoch: u64,
+        ages_years: &[f64],
+        last: bool,
+        answers: &[Answer],
+    ) -> Option<Event> {
+        let (sums, n) = &mut self.validation;
+        for (answer, sum) in answers.iter().zip(sums.iter_mut()) {
+            if let Answer::Estimated { ages, .. } = answer {
+                let gaps = ages.iter().zip(ages_years);
+                *sum += gaps
+                    .map(|(estimate, age)| (estimate.age_years - age).abs())
+                    .sum::<f64>();
+            }
+        }
+        *n += ages_years.len();
+        if !last {
+            return None;
+        }
+        let mae_years: Vec<f64> = sums.iter().map(|sum| sum / *n as f64).collect();
+        let best = self
+            .progress
+            .best
+            .map_or(f64::INFINITY, |best| best.mae_years);
+        if let Some(mae_years) = mae_years.last().copied().filter(|mae| *mae < best) {
+            self.progress.best = Some(BestEpoch { epoch, mae_years });
+        }
+        let event = Event::Validation {
+            epoch,
+            step: self.progress.step,
+            n: *n,
+            mae_years,
+        };
+        sums.fill(0.0);
+        *n = 0;
+        Some(event)
+    }
+}

@@ -1,0 +1,307 @@
+//! What heads learn to say, and how it is judged.
+//!
+//! A head says the age either as one number, standardized with the training ages (MAE, MSE, Huber), or as a distribution
+//! over bins of age (soft labels: Peng et al. 2021, Med Image Anal 68:101871), whose mean is the estimate and whose spread
+//! says how sure it is. Ages go in and come out in years; only the heads see anything else.
+
+use burn::tensor::activation::{log_softmax, softmax};
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::data::batch::AgeScaling;
+
+/// `train.loss`: what is minimized.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Loss {
+    /// Mean absolute error of the standardized age.
+    Mae,
+    /// Mean squared error of the standardized age.
+    Mse,
+    /// Squared below `delta_years`, absolute beyond (Huber 1964).
+    Huber {
+        /// Where the square ends, years.
+        delta_years: f64,
+    },
+    /// Kullback–Leibler divergence from a Gaussian over bins of age.
+    SoftLabels {
+        /// Width of a bin, years.
+        bin_years: f64,
+        /// Standard deviation of the Gaussian, years.
+        sd_years: f64,
+    },
+}
+
+/// What heads of one training say; everything that depends on its ages.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgeTarget {
+    /// What is minimized.
+    pub loss: Loss,
+    /// Of the training ages.
+    pub scaling: AgeScaling,
+    /// Bins of the distribution, for soft labels.
+    pub bins: Option<AgeBins>,
+}
+
+/// Bins of equal width.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgeBins {
+    /// Middle of the first one, years.
+    pub first_years: f64,
+    /// Width, years.
+    pub width_years: f64,
+    /// How many.
+    pub n: usize,
+}
+
+/// What a head says of one scan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AgeEstimate {
+    /// The age, years.
+    pub age_years: f64,
+    /// Standard deviation of the head's distribution; `None` if it says one number.
+    pub sd_years: Option<f64>,
+}
+
+impl Loss {
+    /// Whether its numbers can be.
+    pub fn is_valid(self) -> bool {
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        match self {
+            Self::Mae | Self::Mse => true,
+            Self::Huber { delta_years } => positive(delta_years),
+            Self::SoftLabels {
+                bin_years,
+                sd_years,
+            } => positive(bin_years) && positive(sd_years) && bin_years <= 20.0,
+        }
+    }
+}
+
+impl AgeTarget {
+    /// From the ages of a training set.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where there are fewer than two different ages.
+    pub fn of(loss: Loss, ages_years: &[f64]) -> Result<Self, Error> {
+        let scaling = AgeScaling::of(ages_years)?;
+        let bins = match loss {
+            Loss::Mae | Loss::Mse | Loss::Huber { .. } => None,
+            Loss::SoftLabels {
+                bin_years,
+                sd_years,
+            } => Some(AgeBins::around(ages_years, bin_years, 3.0 * sd_years)),
+        };
+        Ok(Self {
+            loss,
+            scaling,
+            bins,
+        })
+    }
+
+    /// How many numbers a head says.
+    pub fn n_outputs(&self) -> usize {
+        self.bins.map_or(1, |bins| bins.n)
+    }
+
+    /// What heads should have said.
+    ///
+    /// # Shapes
+    /// `[batch, n_outputs]`.
+    pub fn labels(&self, ages_years: &[f64], device: &Device) -> Tensor<2> {
+        let values: Vec<f32> = match (self.loss, self.bins) {
+            (Loss::SoftLabels { sd_years, .. }, Some(bins)) => ages_years
+                .iter()
+                .flat_map(|age| bins.gaussian(*age, sd_years))
+                .collect(),
+            _ => ages_years
+                .iter()
+                .map(|age| self.scaling.standardize(*age))
+                .collect(),
+        };
+        let shape = [ages_years.len(), self.n_outputs()];
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// The loss, a mean over the batch.
+    ///
+    /// # Shapes
+    /// `outputs` and `labels` are `[batch, n_outputs]`.
+    pub fn loss(&self, outputs: Tensor<2>, labels: Tensor<2>) -> Tensor<1> {
+        match self.loss {
+            Loss::Mae => (outputs - labels).abs().mean(),
+            Loss::Mse => (outputs - labels).square().mean(),
+            Loss::Huber { delta_years } => {
+                let delta = delta_years / self.scaling.sd_years;
+                let gap = (outputs - labels).abs();
+                // min(gap, δ)·(gap − min(gap, δ)/2): gap²/2 below δ, δ·(gap − δ/2) beyond.
+                let inner = gap.clone().clamp_max(delta);
+                (inner.clone() * (gap - inner * 0.5)).mean()
+            }
+            Loss::SoftLabels { .. } => {
+                let log_labels = (labels.clone() + 1e-12).log();
+                let divergence = labels * (log_labels - log_softmax(outputs, 1));
+                divergence.sum_dim(1).mean()
+            }
+        }
+    }
+
+    /// What outputs of heads mean.
+    ///
+    /// # Shapes
+    /// `[batch, n_outputs]` → one for each member of the batch.
+    pub fn estimates(&self, outputs: Tensor<2>) -> Vec<AgeEstimate> {
+        let values = |t: Tensor<2>| t.into_data().try_into_vec::<f32>().unwrap_or_default();
+        match self.bins {
+            None => values(outputs)
+                .into_iter()
+                .map(|value| AgeEstimate {
+                    age_years: self.scaling.years(value),
+                    sd_years: None,
+                })
+                .collect(),
+            Some(bins) => values(softmax(outputs, 1))
+                .chunks(bins.n)
+                .map(|shares| bins.moments(shares))
+                .collect(),
+        }
+    }
+}
+
+impl AgeBins {
+    /// Bins that cover all ages and `margin_years` on either side.
+    fn around(ages_years: &[f64], width_years: f64, margin_years: f64) -> Self {
+        let youngest = ages_years.iter().copied().fold(f64::INFINITY, f64::min) - margin_years;
+        let oldest = ages_years.iter().copied().fold(f64::NEG_INFINITY, f64::max) + margin_years;
+        let first = (youngest / width_years).floor();
+        let n = ((oldest / width_years).ceil() - first).max(1.0) as usize;
+        Self {
+            first_years: (first + 0.5) * width_years,
+            width_years,
+            n,
+        }
+    }
+
+    fn middles(self) -> impl Iterator<Item = f64> {
+        (0..self.n).map(move |bin| self.first_years + self.width_years * bin as f64)
+    }
+
+    /// Shares of a Gaussian around an age, which sum to 1.
+    fn gaussian(self, age_years: f64, sd_years: f64) -> Vec<f32> {
+        let height = |middle: f64| (-0.5 * ((middle - age_years) / sd_years).powi(2)).exp();
+        let sum: f64 = self.middles().map(height).sum();
+        if sum > 0.0 {
+            return self.middles().map(|m| (height(m) / sum) as f32).collect();
+        }
+        // Far outside all bins: the nearest one.
+        let nearest = if age_years < self.first_years {
+            0
+        } else {
+            self.n - 1
+        };
+        (0..self.n).map(|bin| f32::from(bin == nearest)).collect()
+    }
+
+    fn moments(self, shares: &[f32]) -> AgeEstimate {
+        let pairs = || {
+            self.middles()
+                .zip(shares.iter().map(|share| f64::from(*share)))
+        };
+        let total: f64 = pairs().map(|(_, share)| share).sum();
+        let mean = pairs().map(|(age, share)| age * share).sum::<f64>() / total;
+        let variance = pairs()
+            .map(|(age, share)| (age - mean).powi(2) * share)
+            .sum::<f64>()
+            / total;
+        AgeEstimate {
+            age_years: mean,
+            sd_years: Some(variance.max(0.0).sqrt()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGES: [f64; 4] = [20.0, 40.0, 60.0, 80.0];
+
+    fn value(loss: Loss, outputs: &[f32], ages: &[f64]) -> f64 {
+        let target = AgeTarget::of(loss, &AGES).unwrap();
+        let device = Device::flex();
+        let outputs = TensorData::new(outputs.to_vec(), [ages.len(), target.n_outputs()]);
+        let labels = target.labels(ages, &device);
+        let loss: f32 = target
+            .loss(Tensor::from_data(outputs, &device), labels)
+            .into_scalar();
+        f64::from(loss)
+    }
+
+    #[test]
+    fn losses_of_one_number_are_those_of_the_textbook() {
+        // Mean age 50, sd √500 years: an output of 0 is 50 years.
+        let sd = 500.0_f64.sqrt();
+        let (gap_10, gap_30) = (10.0 / sd, 30.0 / sd);
+        let of = |loss| value(loss, &[0.0, 0.0], &[60.0, 20.0]);
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
+        assert!(near(of(Loss::Mae), 0.5 * (gap_10 + gap_30)));
+        let squares = gap_10.powi(2) + gap_30.powi(2);
+        assert!(near(of(Loss::Mse), 0.5 * squares));
+        let delta = 20.0 / sd;
+        let expected = 0.5 * (0.5 * gap_10.powi(2) + delta * (gap_30 - 0.5 * delta));
+        let found = of(Loss::Huber { delta_years: 20.0 });
+        assert!(near(found, expected), "{found} {expected}");
+    }
+
+    #[test]
+    fn soft_labels_lose_nothing_where_the_head_says_the_gaussian_itself() {
+        let loss = Loss::SoftLabels {
+            bin_years: 2.0,
+            sd_years: 2.0,
+        };
+        let target = AgeTarget::of(loss, &AGES).unwrap();
+        let labels = target.labels(&[43.0], &Device::flex());
+        let logits = (labels.clone() + 1e-12).log();
+        let found: f32 = target.loss(logits.clone(), labels).into_scalar();
+        assert!(found.abs() < 1e-5, "{found}");
+        let estimate = target.estimates(logits)[0];
+        assert!((estimate.age_years - 43.0).abs() < 0.01, "{estimate:?}");
+        assert!(
+            (estimate.sd_years.unwrap() - 2.0).abs() < 0.05,
+            "{estimate:?}"
+        );
+    }
+
+    #[test]
+    fn bins_cover_all_training_ages_and_shares_sum_to_one() {
+        let bins = AgeBins::around(&[44.3, 81.9], 2.0, 3.0);
+        let middles: Vec<f64> = bins.middles().collect();
+        assert!(middles[0] - 1.0 <= 41.3 && middles[bins.n - 1] + 1.0 >= 84.9);
+        for age in [44.3, 60.0, 81.9, -1e6, 1e6] {
+            let sum: f32 = bins.gaussian(age, 1.0).iter().sum();
+            assert!((sum - 1.0).abs() < 1e-5, "{age}: {sum}");
+        }
+    }
+
+    #[test]
+    fn a_loss_is_written_as_a_word_or_as_a_table() {
+        #[derive(Deserialize)]
+        struct Section {
+            loss: Loss,
+        }
+        let parse = |text: &str| toml::from_str::<Section>(text).map(|section| section.loss);
+        assert_eq!(parse("loss = \"mae\"").unwrap(), Loss::Mae);
+        let soft = parse("loss = { soft-labels = { bin_years = 2.0, sd_years = 1.0 } }").unwrap();
+        assert_eq!(
+            soft,
+            Loss::SoftLabels {
+                bin_years: 2.0,
+                sd_years: 1.0
+            }
+        );
+        assert!(parse("loss = { huber = { delta = 2.0 } }").is_err());
+    }
+}
