@@ -203,22 +203,22 @@ fn print_computed(bandwidth: f64, rows: &[Row], printer: &Printer) -> anyhow::Re
         "Computed from the measured times, NOT measured: seconds a batch ({bandwidth} GB/s between devices assumed)"
     ))?;
     let header = methods.first().copied().unwrap_or_default().iter();
-    let header: String = header
+    let header: Vec<String> = header
         .map(|row| {
             let plural = if row.devices == 1 { "" } else { "s" };
             format!(" {:>16}", format!("{} device{plural}", row.devices))
         })
         .collect();
-    printer.line(&format!("  {:<32}{header}", ""))?;
+    printer.line(&format!("  {:<32}{}", "", header.concat()))?;
     for method in &methods {
-        let cells: String = method
+        let cells: Vec<String> = method
             .iter()
             .map(|row| {
                 let speed = row.speedup.unwrap_or(f64::NAN);
                 format!(" {:>16}", format!("{:.4} {speed:>5.2}×", row.seconds))
             })
             .collect();
-        printer.line(&format!("  {:<32}{cells}", method[0].what))?;
+        printer.line(&format!("  {:<32}{}", method[0].what, cells.concat()))?;
     }
     let placed = computed
         .iter()
