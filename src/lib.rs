@@ -3,8 +3,10 @@
 //! The data's way: cohort folders become an index (`brainage-cohorts`), scans become cached volumes
 //! (`brainage-pipelines`); [`data`] makes batches of them, [`models`] are lists of blocks of [`nn`] layers, [`engine`]
 //! trains each block on its device, [`run`] keeps what a training leaves, [`model_file`] what prediction needs,
-//! [`predict`] asks it for ages, [`eval`] and [`report`] say how good they are. [`cli`] alone ties them together.
+//! [`predict`] asks it for ages, [`eval`] and [`report`] say how good they are, [`bench`] how
+//! fast. [`cli`] alone ties them together.
 
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod data;

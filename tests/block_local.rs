@@ -266,7 +266,7 @@ fn every_block_learns_and_its_bases_stay_orthonormal() {
 }
 
 #[test]
-fn the_published_network_has_the_published_number_of_parameters() {
+fn the_published_network_has_the_published_numbers_of_parameters_and_multiply_adds() {
     // Yin et al. 2023, conv4k6d2 with a linear output: 2,343,729 with batch-norm statistics.
     let changes = [
         "model.weights=dense".to_owned(),
@@ -286,6 +286,11 @@ fn the_published_network_has_the_published_number_of_parameters() {
         config.model.feature_sides([128; 3]).expect("fits").last(),
         Some(&[3; 3])
     );
+    let macs = config.model.forward_macs([128; 3]).expect("fits");
+    let gmac: Vec<f64> = macs.iter().map(|n| *n as f64 / 1e9).collect();
+    for (found, published) in gmac.iter().zip([6.431, 19.422, 5.382, 0.382]) {
+        assert!((found - published).abs() < 0.0005, "{gmac:?}");
+    }
     assert!(config.model.feature_sides([91; 3]).is_ok());
     assert!(config.model.feature_sides([90; 3]).is_err());
 }

@@ -13,6 +13,7 @@ pub mod scans;
 pub mod stop;
 
 pub mod ages;
+pub mod bench;
 pub mod demo;
 pub mod doctor;
 pub mod evaluate;
@@ -89,6 +90,7 @@ enum Command {
     Report(report::Args),
     View(view::Args),
     Model(model::Args),
+    Bench(bench::Args),
     Doctor(doctor::Args),
 }
 
@@ -108,6 +110,7 @@ impl Command {
             | Self::Report(_)
             | Self::View(_)
             | Self::Model(_)
+            | Self::Bench(_)
             | Self::Doctor(_) => false,
         }
     }
@@ -126,6 +129,7 @@ impl Command {
             Self::Report(args) => report::run(args, context),
             Self::View(args) => view::run(args, context),
             Self::Model(args) => model::run(args, context),
+            Self::Bench(args) => bench::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
         }
     }

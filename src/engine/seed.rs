@@ -18,6 +18,8 @@ pub enum Purpose {
     Augmentation,
     /// Units that are switched off; key: step, place, layer, sample.
     Dropout,
+    /// Made-up volumes that only take time; key: sample.
+    Benchmark,
 }
 
 impl Purpose {
@@ -28,6 +30,7 @@ impl Purpose {
             Self::Shuffle => b"shuffle",
             Self::Augmentation => b"augmentation",
             Self::Dropout => b"dropout",
+            Self::Benchmark => b"benchmark",
         }
     }
 }

@@ -153,6 +153,25 @@ impl ModelConfig {
         }
         Ok(all)
     }
+
+    /// Multiply-adds of each stage's convolution for one volume, forward.
+    ///
+    /// # Errors
+    /// As [`Self::feature_sides`].
+    pub fn forward_macs(&self, grid: [usize; 3]) -> Result<Vec<u64>, Error> {
+        let inputs = std::iter::once(grid).chain(self.feature_sides(grid)?);
+        let mut in_channels = 1;
+        let stages = self.stages.iter().zip(self.channels()).zip(inputs);
+        let macs = stages.map(|((stage, out_channels), sides)| {
+            let convolution = stage.convolution(in_channels, out_channels);
+            let sides = sides.map(|side| convolution.output_side(side).unwrap_or(0));
+            let outputs = out_channels * sides.iter().product::<usize>();
+            let macs = outputs * in_channels * stage.kernel.pow(3);
+            in_channels = out_channels;
+            macs as u64
+        });
+        Ok(macs.collect())
+    }
 }
 
 impl Network {

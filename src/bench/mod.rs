@@ -1,0 +1,13 @@
+//! Our own speed figures: what is measured on this machine, and what follows from it for others.
+//!
+//! [`timing`] repeats what is measured, [`machine`] says where; [`pipeline`] measures blocks, backprop and the pipelined
+//! run, [`speed_model`] and [`placement`] compute from those times what other methods and more devices would take, and
+//! [`pipeline_rows`] makes one table of both. What is computed is never called measured. The command line prints;
+//! nothing is printed here.
+
+pub mod machine;
+pub mod pipeline;
+pub mod pipeline_rows;
+pub mod placement;
+pub mod speed_model;
+pub mod timing;
