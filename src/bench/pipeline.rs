@@ -18,7 +18,8 @@ use crate::config::train::TrainConfig;
 use crate::engine::device::{DeviceName, Lane, open};
 use crate::engine::executor::{Executor as _, Pipelined, Worker, spread};
 use crate::engine::seed::{Purpose, Seed};
-use crate::engine::worker::{Answer, BlockTrainer, Job, Message, Objective};
+use crate::engine::target::AgeTarget;
+use crate::engine::worker::{Answer, BlockTrainer, Job, Message};
 use crate::models::parameters::count;
 use crate::models::{Block, Network, Regime};
 use crate::nn::pass::Pass;
@@ -29,6 +30,8 @@ const WARM_UP_ROUNDS: usize = 1;
 const PLACEMENT_ROUNDS: usize = 3;
 /// Bytes of a parameter or a feature.
 const BYTES: usize = 4;
+/// Ages of the made-up volumes.
+const AGES_YEARS: [f64; 2] = [20.0, 80.0];
 
 /// What is measured, and how often.
 #[derive(Clone, Copy, Debug)]
@@ -195,22 +198,23 @@ fn trainers(
     blocks: impl Iterator<Item = (usize, Block)>,
     config: &TrainConfig,
     device: &Device,
-) -> Vec<BlockTrainer> {
-    let objective = Objective {
-        seed: config.train.seed,
-        orthogonality: config.train.orthogonality,
-        optimizer: config.train.optimizer.clone(),
+) -> Result<Vec<BlockTrainer>, Error> {
+    let objective = config.train.objective(target(config)?);
+    let trainer = |(number, block): (usize, Block)| {
+        let block = block.to_device(device).train();
+        BlockTrainer::new(number, block, objective.clone(), device.clone())
     };
-    blocks
-        .map(|(number, block)| {
-            let block = block.to_device(device).train();
-            BlockTrainer::new(number, block, objective.clone(), device.clone())
-        })
-        .collect()
+    Ok(blocks.map(trainer).collect())
+}
+
+fn target(config: &TrainConfig) -> Result<AgeTarget, Error> {
+    AgeTarget::of(config.train.loss, &AGES_YEARS)
 }
 
 fn blocks_of(config: &TrainConfig, regime: Regime) -> Result<Vec<Block>, Error> {
-    let network = Network::new(&config.model, regime, config.train.seed, &Device::flex())?;
+    let n_outputs = target(config)?.n_outputs();
+    let (seed, device) = (config.train.seed, Device::flex());
+    let network = Network::new(&config.model, n_outputs, regime, seed, &device)?;
     Ok(network.blocks)
 }
 
@@ -218,11 +222,12 @@ fn blocks_of(config: &TrainConfig, regime: Regime) -> Result<Vec<Block>, Error> 
 struct Batch {
     volumes: Tensor<5>,
     samples: Arc<[u64]>,
-    targets: Arc<[f32]>,
+    ages_years: Arc<[f64]>,
 }
 
 impl Batch {
     fn new(n: usize, [x, y, z]: [usize; 3], seed: Seed) -> Self {
+        let [youngest, oldest] = AGES_YEARS;
         let mut voxels: Vec<f32> = Vec::with_capacity(n * x * y * z);
         for sample in 0..n {
             let mut rng = seed.stream(Purpose::Benchmark, &[sample as u64]);
@@ -233,7 +238,9 @@ impl Batch {
         Self {
             volumes: Tensor::from_data(data, &Device::flex()),
             samples: (0..n as u64).collect(),
-            targets: (0..n).map(|i| i as f32 / n as f32 - 0.5).collect(),
+            ages_years: (0..n)
+                .map(|i| youngest + (oldest - youngest) * i as f64 / n as f64)
+                .collect(),
         }
     }
 
@@ -244,7 +251,7 @@ impl Batch {
                 // Small, so that learning one batch by heart stays finite; the time does not depend on it.
                 learning_rate: 1e-5,
                 samples: Arc::clone(&self.samples),
-                targets: Arc::clone(&self.targets),
+                ages_years: Arc::clone(&self.ages_years),
             },
             features: Some(self.volumes.clone()),
         }
@@ -265,7 +272,7 @@ impl OneDevice {
     fn new(config: &TrainConfig, lane: &Lane) -> Result<Self, Error> {
         let of = |regime| -> Result<Vec<BlockTrainer>, Error> {
             let blocks = blocks_of(config, regime)?.into_iter().enumerate();
-            Ok(trainers(blocks, config, &lane.device))
+            trainers(blocks, config, &lane.device)
         };
         let backprop = of(Regime::Backprop)?.pop();
         Ok(Self {
@@ -355,7 +362,7 @@ impl Pipeline {
         // Opened by all the names, so that each device has its share of the cores even if fewer are needed.
         for (run, lane) in blocks.iter().zip(open(devices)?) {
             workers.push(Worker {
-                blocks: trainers(all.by_ref().take(run.len()), config, &lane.device),
+                blocks: trainers(all.by_ref().take(run.len()), config, &lane.device)?,
                 lane,
             });
         }
