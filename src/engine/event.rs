@@ -29,6 +29,9 @@ pub enum Event {
         mae_years: Vec<f64>,
         /// Largest departure from orthonormality in each block.
         orthogonality_error: Vec<f64>,
+        /// Share of the time, 0 to 1, that the loop waited for training batches; the one figure that is not the same
+        /// in every run.
+        data_wait_share: f64,
     },
     /// The validation set was estimated.
     Validation {
