@@ -145,7 +145,7 @@ fn methods() -> Vec<(String, String, Method)> {
         (
             "block-local-replicas",
             "… with replicas of slow blocks",
-            Replicas::Any,
+            Replicas::OfBlock,
         ),
     ] {
         all.push((name.into(), what.into(), Method::BlockLocal { replicas }));

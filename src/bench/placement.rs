@@ -16,8 +16,8 @@ pub struct Stage {
 pub enum Replicas {
     /// One: every block lives once.
     One,
-    /// Any number.
-    Any,
+    /// A block that lives alone may live on several, which split the batch.
+    OfBlock,
 }
 
 /// The placement of contiguous blocks on at most `n_devices` whose slowest stage is the fastest; of several such, one
@@ -35,13 +35,13 @@ pub fn best(
     let mut table: Vec<Vec<Best>> = vec![vec![None; n_devices + 1]; n_blocks + 1];
     for end in 1..=n_blocks {
         for used in 1..=n_devices {
-            let most = match replicas {
-                Replicas::One => 1,
-                Replicas::Any => used,
-            };
             let mut found: Best = None;
-            for copies in 1..=most {
-                for start in 0..end {
+            for start in 0..end {
+                let most = match replicas {
+                    Replicas::OfBlock if start + 1 == end => used,
+                    Replicas::OfBlock | Replicas::One => 1,
+                };
+                for copies in 1..=most {
                     let before = match (start, used - copies) {
                         (0, 0) => 0.0,
                         (0, _) => continue,
@@ -99,14 +99,12 @@ mod tests {
         if start == times.len() {
             return 0.0;
         }
-        let most = if replicas == Replicas::One {
-            n_devices.min(1)
-        } else {
-            n_devices
-        };
         let mut best = f64::INFINITY;
-        for copies in 1..=most {
+        for copies in 1..=n_devices {
             for end in start + 1..=times.len() {
+                if copies > 1 && (replicas == Replicas::One || end > start + 1) {
+                    continue;
+                }
                 let own = times[start..end].iter().sum::<f64>() / copies as f64;
                 let rest = by_trying_all(end, n_devices - copies, replicas, times);
                 best = best.min(own.max(rest));
@@ -122,7 +120,7 @@ mod tests {
             n_devices in 1usize..6,
             any in any::<bool>(),
         ) {
-            let replicas = if any { Replicas::Any } else { Replicas::One };
+            let replicas = if any { Replicas::OfBlock } else { Replicas::One };
             let stages = best(times.len(), n_devices, replicas, plain(&times));
             prop_assert_eq!(stages.first().map(|s| s.blocks.start), Some(0));
             prop_assert_eq!(stages.last().map(|s| s.blocks.end), Some(times.len()));
@@ -145,7 +143,7 @@ mod tests {
 
     #[test]
     fn two_of_four_devices_for_the_second_block_make_the_published_network_twice_as_fast() {
-        let stages = best(4, 4, Replicas::Any, plain(&PUBLISHED));
+        let stages = best(4, 4, Replicas::OfBlock, plain(&PUBLISHED));
         let placed: Vec<_> = stages
             .iter()
             .map(|s| (s.blocks.clone(), s.replicas))

@@ -305,7 +305,7 @@ mod tests {
     fn two_devices_for_the_second_block_double_the_published_networks_speed() {
         let costs = by_macs(&PUBLISHED);
         let any = Method::BlockLocal {
-            replicas: Replicas::Any,
+            replicas: Replicas::OfBlock,
         };
         let estimate = costs.estimate(any, 4);
         assert_eq!(

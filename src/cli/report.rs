@@ -249,6 +249,7 @@ mod tests {
             step: 4 * (epoch + 1),
             mae_years: mae_years.into(),
             orthogonality_error: vec![Vec::new(); 2],
+            data_wait_share: 0.0,
         };
         let validation = Event::Validation {
             epoch: 1,

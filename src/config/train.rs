@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::data::augment::AugmentationConfig;
+use crate::data::sampling::SamplingConfig;
 use crate::engine::checkpoint::CheckpointConfig;
 use crate::engine::device::DeviceName;
 use crate::engine::optimizer::OptimizerConfig;
@@ -43,6 +44,8 @@ pub struct DataConfig {
     pub recipe: String,
     /// Changes of training volumes.
     pub augmentation: AugmentationConfig,
+    /// Which scans an epoch shows.
+    pub sampling: SamplingConfig,
     /// Shares of the participants that don't train.
     pub split: SplitConfig,
 }
@@ -238,16 +241,6 @@ impl TrainConfig {
                 "not a share from 0 to below 1",
             ),
             (
-                "data.augmentation.flip",
-                (0.0..=1.0).contains(&data.augmentation.flip),
-                "not a share from 0 to 1",
-            ),
-            (
-                "data.augmentation.gain_sd",
-                share(data.augmentation.gain_sd),
-                "not from 0 to below 1",
-            ),
-            (
                 "data.split",
                 share(data.split.validation)
                     && share(data.split.test)
@@ -256,7 +249,10 @@ impl TrainConfig {
             ),
             ("model.width", positive(self.model.width), "not above 0"),
         ];
-        for (key, holds, message) in checks {
+        for (key, holds, message) in checks
+            .into_iter()
+            .chain(augmentation_checks(&data.augmentation))
+        {
             if !holds {
                 return Err(refusal(key, message));
             }
@@ -271,6 +267,54 @@ impl TrainConfig {
         }
         Ok(())
     }
+}
+
+/// Keys, whether their values can be, and why not.
+fn augmentation_checks(config: &AugmentationConfig) -> [(&'static str, bool, &'static str); 8] {
+    let share = |v: f64| (0.0..1.0).contains(&v);
+    let not_negative = |v: f64| v.is_finite() && v >= 0.0;
+    [
+        (
+            "data.augmentation.flip",
+            (0.0..=1.0).contains(&config.flip),
+            "not a share from 0 to 1",
+        ),
+        (
+            "data.augmentation.max_rotation_degrees",
+            (0.0..=180.0).contains(&config.max_rotation_degrees),
+            "not from 0 to 180",
+        ),
+        (
+            "data.augmentation.max_scale",
+            share(config.max_scale),
+            "not from 0 to below 1",
+        ),
+        (
+            "data.augmentation.max_shift_mm",
+            not_negative(config.max_shift_mm),
+            "below 0",
+        ),
+        (
+            "data.augmentation.gain_sd",
+            share(config.gain_sd),
+            "not from 0 to below 1",
+        ),
+        (
+            "data.augmentation.gamma_sd",
+            share(config.gamma_sd),
+            "not from 0 to below 1",
+        ),
+        (
+            "data.augmentation.noise_sd",
+            not_negative(config.noise_sd),
+            "below 0",
+        ),
+        (
+            "data.augmentation.max_bias",
+            share(config.max_bias),
+            "not from 0 to below 1",
+        ),
+    ]
 }
 
 fn refusal(key: &str, message: impl Into<String>) -> Error {
@@ -360,6 +404,11 @@ mod tests {
             ("train.epochs=0", "train.epochs"),
             ("epochs", "epochs"),
             ("model.cuts=[3, 2]", "model.cuts"),
+            (
+                "data.augmentation.max_scale=1",
+                "data.augmentation.max_scale",
+            ),
+            ("data.sampling.balance=sex", "data.sampling.balance"),
             ("train.devices=[\"gpu\"]", "train.devices"),
         ] {
             let refused = parse(BRAIN_CNN, &[change]).unwrap_err().to_string();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::seq::SliceRandom as _;
+use rand_chacha::ChaCha8Rng;
 
 use super::augment::{AugmentationConfig, augment};
+use super::sampling::Draw;
 use crate::Error;
 use crate::engine::seed::{Purpose, Seed};
 
@@ -25,8 +26,14 @@ pub trait SampleSource: Sync {
     /// Chronological age, in years.
     fn age_years(&self, sample: usize) -> f64;
 
+    /// Name of the cohort that the sample is from.
+    fn cohort(&self, sample: usize) -> &str;
+
     /// Sides x, y, z of every volume.
     fn sides(&self) -> [usize; 3];
+
+    /// Distance of its voxels along x, y, z, mm.
+    fn voxel_size_mm(&self) -> [f64; 3];
 
     /// The voxels, z fastest.
     ///
@@ -84,7 +91,7 @@ impl AgeScaling {
 }
 
 /// The order of the samples in all epochs of a run; a smaller last batch is kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct BatchPlan {
     /// Samples in the set.
     pub n_samples: usize,
@@ -92,6 +99,8 @@ pub struct BatchPlan {
     pub batch_size: usize,
     /// Seed of the run.
     pub seed: Seed,
+    /// How they are drawn.
+    pub draw: Draw,
 }
 
 impl BatchPlan {
@@ -107,9 +116,7 @@ impl BatchPlan {
 
     /// Samples of an epoch, in order.
     pub fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.n_samples).collect();
-        order.shuffle(&mut self.seed.stream(Purpose::Shuffle, &[epoch]));
-        order
+        self.draw.order(self.n_samples, self.seed, epoch)
     }
 }
 
@@ -133,6 +140,19 @@ pub struct EpochAugmentation<'a> {
     pub seed: Seed,
     /// Which epoch.
     pub epoch: u64,
+    /// How often each member of the batch came before in the epoch.
+    pub repeats: &'a [u64],
+}
+
+impl EpochAugmentation<'_> {
+    /// The stream of a member; one that comes again is drawn anew.
+    fn stream(&self, member: usize, id: u64) -> ChaCha8Rng {
+        let Self { seed, epoch, .. } = *self;
+        match self.repeats.get(member) {
+            None | Some(0) => seed.stream(Purpose::Augmentation, &[epoch, id]),
+            Some(repeat) => seed.stream(Purpose::Augmentation, &[epoch, id, *repeat]),
+        }
+    }
 }
 
 /// Loads samples as a batch; training batches are augmented.
@@ -148,7 +168,7 @@ pub fn load_batch(
     let sides = source.sides();
     let n_voxels: usize = sides.iter().product();
     let mut voxels = Vec::with_capacity(members.len() * n_voxels);
-    for member in members {
+    for (number, member) in members.iter().enumerate() {
         let mut volume = source.volume(*member)?;
         if volume.len() != n_voxels {
             let found = volume.len();
@@ -156,14 +176,10 @@ pub fn load_batch(
                 "volume of {found} voxels, expected {n_voxels}"
             )));
         }
-        if let Some(EpochAugmentation {
-            config,
-            seed,
-            epoch,
-        }) = augmentation
-        {
-            let mut rng = seed.stream(Purpose::Augmentation, &[epoch, source.id(*member)]);
-            volume = augment(&volume, sides, config, &mut rng);
+        if let Some(augmentation) = &augmentation {
+            let mut rng = augmentation.stream(number, source.id(*member));
+            let voxel_size_mm = source.voxel_size_mm();
+            volume = augment(volume, sides, voxel_size_mm, augmentation.config, &mut rng);
         }
         voxels.extend(volume);
     }
@@ -186,7 +202,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_epoch_holds_every_sample_once_in_an_order_of_its_own_seed(n in 1usize..40, seed in any::<u64>()) {
-            let plan = BatchPlan { n_samples: n, batch_size: 4, seed: Seed(seed) };
+            let plan = BatchPlan { n_samples: n, batch_size: 4, seed: Seed(seed), draw: Draw::Shuffled };
             let mut order = plan.order(3);
             prop_assert_eq!(&order, &plan.order(3));
             order.sort_unstable();
@@ -200,6 +216,7 @@ mod tests {
             n_samples: 9,
             batch_size: 4,
             seed: Seed(1),
+            draw: Draw::Shuffled,
         };
         assert_eq!(plan.steps_per_epoch(), 3);
         assert_eq!((plan.place(2), plan.place(3)), ((0, 2), (1, 0)));

@@ -16,6 +16,8 @@ pub struct BrainSample {
     pub entry: CacheEntry,
     /// Chronological age, years.
     pub age_years: f64,
+    /// Name of its cohort.
+    pub cohort: String,
 }
 
 /// Samples of one recipe; voxels are read when they are asked for, so memory does not grow with the cohort.
@@ -23,12 +25,17 @@ pub struct BrainSample {
 pub struct BrainSamples {
     samples: Vec<BrainSample>,
     sides: [usize; 3],
+    voxel_size_mm: [f64; 3],
 }
 
 impl BrainSamples {
-    /// All samples must be on one grid of `sides` x, y, z.
-    pub fn new(samples: Vec<BrainSample>, sides: [usize; 3]) -> Self {
-        Self { samples, sides }
+    /// All samples must be on one grid: `sides` and distances of voxels along x, y, z.
+    pub fn new(samples: Vec<BrainSample>, sides: [usize; 3], voxel_size_mm: [f64; 3]) -> Self {
+        Self {
+            samples,
+            sides,
+            voxel_size_mm,
+        }
     }
 
     /// The samples.
@@ -50,8 +57,16 @@ impl SampleSource for BrainSamples {
         self.samples[sample].age_years
     }
 
+    fn cohort(&self, sample: usize) -> &str {
+        &self.samples[sample].cohort
+    }
+
     fn sides(&self) -> [usize; 3] {
         self.sides
+    }
+
+    fn voxel_size_mm(&self) -> [f64; 3] {
+        self.voxel_size_mm
     }
 
     fn volume(&self, sample: usize) -> Result<Vec<f32>, Error> {

@@ -29,6 +29,9 @@ pub enum Event {
         mae_years: Vec<f64>,
         /// Departure of bases from orthonormality, of each block the layers; above 0.1 a basis is none any more.
         orthogonality_error: Vec<Vec<f64>>,
+        /// Share of the time, 0 to 1, that the loop waited for training batches; the one figure that is not the same
+        /// in every run.
+        data_wait_share: f64,
     },
     /// The validation set was estimated.
     Validation {

@@ -21,6 +21,7 @@ pub(super) enum Expected {
     },
     Epoch {
         epoch: u64,
+        data_wait_share: f64,
     },
     Estimates {
         epoch: u64,
@@ -141,7 +142,10 @@ impl<'a> Ledger<'a> {
                 n,
                 &answers,
             ))),
-            Expected::Epoch { epoch } => Ok(Some(self.epoch_event(epoch, &answers))),
+            Expected::Epoch {
+                epoch,
+                data_wait_share,
+            } => Ok(Some(self.epoch_event(epoch, data_wait_share, &answers))),
             Expected::Estimates {
                 epoch,
                 ages_years,
@@ -205,7 +209,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    fn epoch_event(&mut self, epoch: u64, answers: &[Answer]) -> Event {
+    fn epoch_event(&mut self, epoch: u64, data_wait_share: f64, answers: &[Answer]) -> Event {
         let n_samples = self.progress.n_samples.max(1) as f64;
         let sums = self.progress.error_sums.iter();
         let mae_years = sums.map(|sum| sum / n_samples).collect();
@@ -224,6 +228,7 @@ impl<'a> Ledger<'a> {
             step: self.progress.step,
             mae_years,
             orthogonality_error,
+            data_wait_share,
         }
     }
 

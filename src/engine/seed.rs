@@ -14,7 +14,9 @@ pub enum Purpose {
     Initialization,
     /// Order of the samples; key: epoch.
     Shuffle,
-    /// Changes of a training volume; key: epoch, sample.
+    /// Samples of an epoch that is balanced; key: epoch.
+    Sampling,
+    /// Changes of a training volume; key: epoch, sample, and how often it came before if it did.
     Augmentation,
     /// Units that are switched off; key: step, place, layer, sample.
     Dropout,
@@ -28,6 +30,7 @@ impl Purpose {
         match self {
             Self::Initialization => b"initialization",
             Self::Shuffle => b"shuffle",
+            Self::Sampling => b"sampling",
             Self::Augmentation => b"augmentation",
             Self::Dropout => b"dropout",
             Self::Benchmark => b"benchmark",

@@ -1,14 +1,16 @@
 //! The training loop: batches go in, events and the trained blocks come out.
 //!
 //! ```text
-//! for each step:   batch of the plan → all blocks learn
+//! for each step:   batch of the plan, made ready by a loader → all blocks learn
 //!   end of epoch:  all blocks say how orthonormal they are; the validation set is estimated
 //!   now and then:  all blocks hand out their state → checkpoint
 //! ```
 //!
 //! Jobs are answered in the order in which they were sent, so events come in the same order from every executor.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use burn::module::Module as _;
@@ -24,7 +26,8 @@ use super::schedule::ScheduleConfig;
 use super::worker::{BlockState, BlockTrainer, Job, Message, Objective};
 use crate::Error;
 use crate::data::augment::AugmentationConfig;
-use crate::data::batch::{BatchPlan, EpochAugmentation, SampleSource, load_batch};
+use crate::data::batch::{Batch, BatchPlan, SampleSource, load_batch};
+use crate::data::loader::{Loader, Loading};
 use crate::models::parameters::Misfit;
 use crate::models::{Block, Network};
 
@@ -139,35 +142,51 @@ impl Training<'_> {
     /// What stopped a worker, a volume that cannot be read, a checkpoint or log that cannot be written.
     pub fn run(
         &self,
-        mut executor: Box<dyn Executor>,
+        executor: Box<dyn Executor>,
         n_blocks: usize,
         progress: Progress,
         sink: &mut dyn EventSink,
     ) -> Result<Outcome, Error> {
-        let first = progress.step;
-        let mut ledger = Ledger::new(self.checkpoints, n_blocks, progress);
-        let mut order = (u64::MAX, Vec::new());
+        let steps = progress.step..self.n_steps();
+        let loading = Loading {
+            source: self.training,
+            augmentation: &self.augmentation,
+            plan: &self.plan,
+        };
+        thread::scope(|scope| {
+            let batches = Loader::start(scope, loading, steps.clone())?;
+            let ledger = Ledger::new(self.checkpoints, n_blocks, progress);
+            self.take_steps(steps, batches, executor, ledger, sink)
+        })
+    }
+
+    fn take_steps(
+        &self,
+        steps: Range<u64>,
+        mut batches: Loader,
+        mut executor: Box<dyn Executor>,
+        mut ledger: Ledger<'_>,
+        sink: &mut dyn EventSink,
+    ) -> Result<Outcome, Error> {
         let mut last_save = Instant::now();
-        for step in first..self.n_steps() {
+        for step in steps {
             if self.stop.load(Ordering::Relaxed) {
                 ledger.submit(&mut *executor, Expected::State, message(Job::Save { step }))?;
                 ledger.settle(&mut *executor, sink)?;
                 return Ok(Outcome::Stopped { step });
             }
-            let (epoch, place) = self.plan.place(step);
-            if order.0 != epoch {
-                order = (epoch, self.plan.order(epoch));
-            }
-            self.submit_step(
-                &mut *executor,
-                &mut ledger,
-                (step, epoch),
-                (place, &order.1),
-            )?;
+            let (epoch, _) = self.plan.place(step);
+            let batch = batches.next_batch()?;
+            self.submit_step(&mut *executor, &mut ledger, (step, epoch), batch)?;
             ledger.collect(&mut *executor, sink)?;
             let done = step + 1;
             if self.plan.place(done).1 == 0 {
-                self.submit_epoch_end(&mut *executor, &mut ledger, (epoch, done), sink)?;
+                let expected = Expected::Epoch {
+                    epoch,
+                    data_wait_share: batches.take_wait_share(),
+                };
+                ledger.submit(&mut *executor, expected, message(Job::Inspect { epoch }))?;
+                self.submit_validation(&mut *executor, &mut ledger, (epoch, done), sink)?;
                 if self.is_out_of_patience(&mut *executor, &mut ledger, epoch, sink)? {
                     break;
                 }
@@ -226,19 +245,12 @@ impl Training<'_> {
         executor: &mut dyn Executor,
         ledger: &mut Ledger<'_>,
         (step, epoch): (u64, u64),
-        (place, order): (u64, &[usize]),
+        batch: Batch,
     ) -> Result<(), Error> {
-        let start = place as usize * self.plan.batch_size;
-        let members = &order[start..order.len().min(start + self.plan.batch_size)];
-        let augmentation = EpochAugmentation {
-            config: &self.augmentation,
-            seed: self.plan.seed,
-            epoch,
-        };
-        let batch = load_batch(self.training, members, Some(augmentation), &Device::flex())?;
         let learning_rate = self
             .schedule
             .learning_rate(step, self.n_steps(), self.learning_rate);
+        let n = batch.ages_years.len();
         let job = Job::Train {
             step,
             learning_rate,
@@ -249,7 +261,7 @@ impl Training<'_> {
             step,
             epoch,
             learning_rate,
-            n: members.len(),
+            n,
         };
         ledger.submit(
             executor,
@@ -261,18 +273,13 @@ impl Training<'_> {
         )
     }
 
-    fn submit_epoch_end(
+    fn submit_validation(
         &self,
         executor: &mut dyn Executor,
         ledger: &mut Ledger<'_>,
         (epoch, step): (u64, u64),
         sink: &mut dyn EventSink,
     ) -> Result<(), Error> {
-        ledger.submit(
-            executor,
-            Expected::Epoch { epoch },
-            message(Job::Inspect { epoch }),
-        )?;
         let all: Vec<usize> = (0..self.validation.len()).collect();
         let batches = all.chunks(self.plan.batch_size);
         let last = batches.len().saturating_sub(1);

@@ -5,6 +5,7 @@ use burn::tensor::Device;
 use crate::Error;
 use crate::data::batch::{BatchPlan, SampleSource as _};
 use crate::data::brain::BrainSamples;
+use crate::data::sampling::Draw;
 use crate::engine::checkpoint::Checkpoints;
 use crate::engine::device;
 use crate::engine::event::{Event, EventSink};
@@ -55,6 +56,7 @@ pub(super) fn fit(
         n_samples: training.len(),
         batch_size: section.batch_size,
         seed: section.seed,
+        draw: Draw::new(config.data.sampling.balance, training),
     };
     let loop_ = Training {
         training,

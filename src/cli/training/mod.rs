@@ -10,7 +10,7 @@ use brainage_cohorts::{assign_splits, check_leakage, list_cohort};
 use brainage_pipelines::batch::{Batch, ScanOutcome, ScanReport, preprocess_scans};
 use brainage_pipelines::cache::Cache;
 use brainage_pipelines::qc::QcVerdict;
-use brainage_pipelines::recipe::Recipe;
+use brainage_pipelines::recipe::{OutputGrid, Recipe};
 use brainage_pipelines::template::template;
 
 use crate::config::train::TrainConfig;
@@ -102,7 +102,7 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
         .inspect(|report| warn_of(report, &context.printer))
         .count();
 
-    let of = |split| samples(index, &reports, split, recipe.grid.shape.0);
+    let of = |split| samples(index, &reports, split, &recipe.grid);
     let (training, validation) = (of(Split::Train), of(Split::Validation));
     let ages = training
         .samples()
@@ -227,7 +227,7 @@ fn samples(
     index: &CohortIndex,
     reports: &[ScanReport],
     split: Split,
-    sides: [usize; 3],
+    grid: &OutputGrid,
 ) -> BrainSamples {
     let samples = judge::in_split(index, reports, split).filter_map(|(row, report)| {
         let entry = report.outcome.entry()?;
@@ -235,7 +235,8 @@ fn samples(
             scan: row.scan.clone(),
             entry: entry.clone(),
             age_years: row.age_years.years(),
+            cohort: row.cohort.clone(),
         })
     });
-    BrainSamples::new(samples.collect(), sides)
+    BrainSamples::new(samples.collect(), grid.shape.0, grid.voxel_size_mm)
 }
