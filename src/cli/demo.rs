@@ -94,7 +94,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(24..=2000))]
     subjects: u32,
     /// Length on two cores, minutes
-    #[arg(long, value_name = "M", default_value = "2.5", value_parser = parse_minutes)]
+    #[arg(long, value_name = "M", default_value = "2", value_parser = parse_minutes)]
     minutes: f64,
     /// Seed of everything random
     #[arg(long, default_value_t = 1)]
