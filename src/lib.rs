@@ -3,7 +3,7 @@
 //! The data's way: cohort folders become an index (`brainage-cohorts`), scans become cached volumes
 //! (`brainage-pipelines`); [`data`] makes batches of them, [`models`] are lists of blocks of [`nn`] layers, [`engine`]
 //! trains each block on its device, [`run`] keeps what a training leaves, [`model_file`] what prediction needs,
-//! [`predict`] asks it for ages, [`eval`] and [`report`] say how good they are, [`bench`] how
+//! [`predict`] asks it for ages, [`eval`] and [`report`] say how good they are, [`mod@bench`] how
 //! fast. [`cli`] alone ties them together.
 
 pub mod bench;
