@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand_distr::{Distribution as _, StandardNormal};
 
 use super::placement::{Replicas, best};
-use super::timing::{Spread, in_turns};
+use super::timing::{Spread, in_turns, mean_of};
 use crate::Error;
 use crate::config::train::TrainConfig;
 use crate::engine::device::{DeviceName, Lane, open};
@@ -42,7 +42,8 @@ pub struct Settings<'a> {
     pub grid: [usize; 3],
     /// Devices of the pipelined run, all of one kind; the first one also stands for "one device".
     pub devices: &'a [DeviceName],
-    /// Batches of a pipelined run that count, without those that fill and empty the pipeline; at least 1.
+    /// Batches of each measurement that count, without the first one and those that fill or empty a pipeline; at
+    /// least 1.
     pub n_batches: usize,
     /// How often all is measured.
     pub repeats: usize,
@@ -125,7 +126,9 @@ pub fn measure(settings: &Settings<'_>, on_round: &mut dyn FnMut()) -> Result<Me
         pipelines.push(Pipeline::start(config, devices, placement, blocks)?);
     }
     let spreads = in_turns(WARM_UP_ROUNDS, repeats, || {
-        let mut seconds = lane.pool.install(|| one.round(&batch))?;
+        let mut seconds = lane
+            .pool
+            .install(|| one.round(&batch, settings.n_batches))?;
         for pipeline in &mut pipelines {
             seconds.push(pipeline.seconds_per_step(&batch, settings.n_batches)?);
         }
@@ -285,15 +288,21 @@ impl OneDevice {
         })
     }
 
-    /// Seconds of each block's local step, of all of them, of each block's forward pass, and of the backprop step.
-    fn round(&mut self, batch: &Batch) -> Result<Vec<f64>, Error> {
-        let mut seconds = self.local_step(batch)?;
-        seconds.extend(self.forward(batch)?);
+    /// Seconds of each block's local step, of all of them, of each block's forward pass, and of the backprop step; each
+    /// a mean over `n_batches`, as the pipelined runs are.
+    fn round(&mut self, batch: &Batch, n_batches: usize) -> Result<Vec<f64>, Error> {
+        let mut seconds = mean_of(n_batches, || self.local_step(batch))?;
+        seconds.extend(mean_of(n_batches, || self.forward(batch))?);
+        seconds.extend(mean_of(n_batches, || self.backprop_step(batch))?);
+        Ok(seconds)
+    }
+
+    fn backprop_step(&mut self, batch: &Batch) -> Result<Vec<f64>, Error> {
+        self.step += 1;
         let clock = Instant::now();
         self.backprop.handle(batch.message(self.step))?;
         self.wait()?;
-        seconds.push(clock.elapsed().as_secs_f64());
-        Ok(seconds)
+        Ok(vec![clock.elapsed().as_secs_f64()])
     }
 
     /// Seconds of each block's local step, then of all of them.

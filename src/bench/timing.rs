@@ -55,6 +55,23 @@ pub fn in_turns<E>(
     Ok(columns.into_iter().filter_map(Spread::of).collect())
 }
 
+/// Means over `n` runs in a row after one that does not count: whatever ran before has left its own data in the caches.
+///
+/// `run` gives seconds, always in the same order; `n` is at least 1.
+///
+/// # Errors
+/// The first one of a run.
+pub fn mean_of<E>(n: usize, mut run: impl FnMut() -> Result<Vec<f64>, E>) -> Result<Vec<f64>, E> {
+    run()?;
+    let mut sums = run()?;
+    for _ in 1..n {
+        for (sum, seconds) in sums.iter_mut().zip(run()?) {
+            *sum += seconds;
+        }
+    }
+    Ok(sums.into_iter().map(|sum| sum / n as f64).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +101,12 @@ mod tests {
             (3.0, 4.0, 5.0)
         );
         assert_eq!(spreads[1].seconds, 40.0);
+    }
+
+    #[test]
+    fn a_mean_leaves_out_the_first_run() {
+        let mut runs = [100.0, 1.0, 2.0, 6.0].into_iter();
+        let mean = mean_of(3, || runs.next().map(|seconds| vec![seconds]).ok_or(()));
+        assert_eq!(mean, Ok(vec![3.0]));
     }
 }

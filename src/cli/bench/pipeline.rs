@@ -36,8 +36,8 @@ pub struct Args {
         default_value = "cpu:0,cpu:1"
     )]
     pub devices: Vec<DeviceName>,
-    /// Batches that count in each pipelined run
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
+    /// Batches over which each measurement is averaged
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one)]
     pub batches: usize,
     /// How often all is measured
     #[arg(long, value_name = "R", default_value_t = 5, value_parser = at_least_one)]
@@ -149,11 +149,11 @@ fn print_measured(
     ))?;
     printer.line("")?;
     printer.line(&format!(
-        "Measured: seconds a batch, median of {}",
-        settings.repeats
+        "Measured: seconds a batch, median of {} means over {} batches",
+        settings.repeats, settings.n_batches
     ))?;
     printer.line(&format!(
-        "  {:<38} {:>8} {:>8} {:>8} {:>7} {:>6}",
+        "  {:<46} {:>8} {:>8} {:>8} {:>7} {:>6}",
         "", "median", "min", "max", "speed", "MACs"
     ))?;
     let measured_rows = || rows.iter().filter(|row| row.measured);
@@ -165,20 +165,21 @@ fn print_measured(
         let share = row
             .mac_share
             .map_or(String::new(), |share| format!("{:.1}%", 100.0 * share));
-        printer.line(&format!(
-            "  {:<38} {:>8.4} {:>8} {:>8} {speed:>7} {share:>6}",
+        let line = format!(
+            "  {:<46} {:>8.4} {:>8} {:>8} {speed:>7} {share:>6}",
             described(row),
             row.seconds,
             text(row.min),
             text(row.max),
-        ))?;
+        );
+        printer.line(line.trim_end())?;
     }
     printer.line("")?;
     printer.line("Pipelined runs: computed from the blocks' times / measured")?;
     for row in measured_rows() {
         if let (Some(computed), Some(ratio)) = (row.computed_seconds, row.computed_over_measured) {
             printer.line(&format!(
-                "  {:<38} {computed:>8.4} / {:.4} = {ratio:.2}",
+                "  {:<46} {computed:>8.4} / {:.4} = {ratio:.2}",
                 described(row),
                 row.seconds
             ))?;
