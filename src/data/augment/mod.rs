@@ -180,46 +180,4 @@ mod tests {
             all
         );
     }
-    #[test]
-    fn zz_timing() {
-        for (sides, mm) in [([48usize, 56, 48], 4.0), ([96, 112, 96], 2.0)] {
-            let mut v = vec![0.0f32; sides.iter().product()];
-            let c = sides.map(|s: usize| (s as f64 - 1.0) / 2.0);
-            for x in 0..sides[0] {
-                for y in 0..sides[1] {
-                    for z in 0..sides[2] {
-                        let r = ((x as f64 - c[0]) * mm / 70.0).powi(2)
-                            + ((y as f64 - c[1]) * mm / 87.0).powi(2)
-                            + ((z as f64 - c[2]) * mm / 70.0).powi(2);
-                        if r < 1.0 {
-                            v[(x * sides[1] + y) * sides[2] + z] =
-                                ((x * 7 + y * 3 + z * 11) % 31) as f32 / 8.0 - 2.01;
-                        }
-                    }
-                }
-            }
-            let (mut poses, mut looks, mut all) = (Vec::new(), Vec::new(), Vec::new());
-            for key in 0..60 {
-                let mut rng = Seed(1).stream(Purpose::Augmentation, &[key]);
-                let w = v.clone();
-                let t = std::time::Instant::now();
-                let (pose, appearance) = draw(&ALL, &mut rng);
-                let mut w = posed(w, sides, [mm; 3], &pose);
-                let a = t.elapsed().as_secs_f64() * 1e3;
-                change(&mut w, sides, &appearance, &mut rng);
-                let b = t.elapsed().as_secs_f64() * 1e3;
-                poses.push(a);
-                looks.push(b - a);
-                all.push(b);
-                std::hint::black_box(&w);
-            }
-            for l in [&mut poses, &mut looks, &mut all] {
-                l.sort_by(f64::total_cmp);
-            }
-            println!(
-                "{sides:?} pose min {:.2} median {:.2}; look min {:.2} median {:.2}; all min {:.2} median {:.2} ms",
-                poses[0], poses[30], looks[0], looks[30], all[0], all[30]
-            );
-        }
-    }
 }
