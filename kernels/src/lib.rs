@@ -4,4 +4,5 @@
 //! Kernels use the rayon pool that they are called in, so a logical CPU device bounds them, and their results do not
 //! depend on how many threads that pool has.
 
+pub mod conv3d;
 pub mod max_pool3d;
