@@ -8,6 +8,5 @@
 pub mod machine;
 pub mod pipeline;
 pub mod pipeline_rows;
-pub mod placement;
 pub mod speed_model;
 pub mod timing;

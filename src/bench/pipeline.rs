@@ -3,23 +3,21 @@
 //! All are measured in one process and in turns, on made-up volumes that are drawn from the seed; loading is not part of
 //! any time. What one device takes is measured with the threads that each device of the pipelined run has.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::module::Module as _;
-use burn::tensor::{Device, Tensor, TensorData};
-use rand_distr::{Distribution as _, StandardNormal};
+use burn::tensor::Device;
 
-use super::placement::{Replicas, best};
 use super::timing::{Spread, in_turns, mean_of};
 use crate::Error;
 use crate::config::train::TrainConfig;
+use crate::engine::calibration::{AGES_YEARS, NoiseBatch};
 use crate::engine::device::{DeviceName, Lane, open};
-use crate::engine::executor::{Executor as _, Pipelined, Worker, spread};
-use crate::engine::seed::{Purpose, Seed};
+use crate::engine::executor::{Executor as _, Pipelined};
+use crate::engine::placement::{Replicas, Stage, best, even};
 use crate::engine::target::AgeTarget;
-use crate::engine::worker::{Answer, BlockTrainer, Job, Message};
+use crate::engine::trainer::workers;
+use crate::engine::worker::{Answer, BlockTrainer};
 use crate::models::parameters::count;
 use crate::models::{Block, Network, Regime};
 use crate::nn::pass::Pass;
@@ -30,9 +28,6 @@ const WARM_UP_ROUNDS: usize = 1;
 const PLACEMENT_ROUNDS: usize = 3;
 /// Bytes of a parameter or a feature.
 const BYTES: usize = 4;
-/// Ages of the made-up volumes.
-const AGES_YEARS: [f64; 2] = [20.0, 80.0];
-
 /// What is measured, and how often.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
@@ -49,22 +44,37 @@ pub struct Settings<'a> {
     pub repeats: usize,
 }
 
-/// How the blocks of a pipelined run were placed.
+/// What runs through the executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
-    /// As many blocks on each device, as `train` does.
+pub enum RunKind {
+    /// All blocks on one device: what queues and threads cost.
+    OneDevice,
+    /// As many blocks on each device.
     Even,
-    /// So that the slowest device is as fast as can be, by the times measured.
+    /// So that the slowest device is as fast as can be, by the times measured; each block once.
     Balanced,
+    /// The same with slow blocks on several devices that split the batch.
+    Replicated,
+    /// Backprop, the whole network on all devices, which split the batch.
+    DataParallel,
 }
 
-/// A pipelined run.
+impl RunKind {
+    fn regime(self) -> Regime {
+        match self {
+            Self::DataParallel => Regime::Backprop,
+            Self::OneDevice | Self::Even | Self::Balanced | Self::Replicated => Regime::Local,
+        }
+    }
+}
+
+/// A run through the executor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PipelinedRun {
-    /// How the blocks were placed.
-    pub placement: Placement,
+    /// What it was.
+    pub kind: RunKind,
     /// Blocks of each device.
-    pub blocks: Vec<Range<usize>>,
+    pub stages: Vec<Stage>,
     /// Of a step in the steady state.
     pub step: Spread,
 }
@@ -76,6 +86,8 @@ pub struct Measured {
     pub device: DeviceName,
     /// Its threads, which all the devices have.
     pub n_threads: usize,
+    /// Devices of the pipelined runs.
+    pub n_devices: usize,
     /// Each block on one device: forward, backward, update, head included.
     pub local: Vec<Spread>,
     /// Each block on one device: forward alone, without head.
@@ -84,7 +96,7 @@ pub struct Measured {
     pub local_step: Spread,
     /// The same layers on one device with one loss at their end.
     pub backprop_step: Spread,
-    /// On all the devices; the balanced one is left out where it is the even one.
+    /// On the devices; those with the placement of another are left out.
     pub pipelined: Vec<PipelinedRun>,
     /// For each block: what it hands on, bytes.
     pub feature_bytes: Vec<usize>,
@@ -110,8 +122,8 @@ pub fn measure(settings: &Settings<'_>, on_round: &mut dyn FnMut()) -> Result<Me
         ..
     } = *settings;
     let mac_shares = mac_shares(config, grid)?;
-    let batch = Batch::new(config.train.batch_size, grid, config.train.seed);
-    let lane = open(devices)?.into_iter().next();
+    let batch = NoiseBatch::new(config.train.batch_size, grid, config.train.seed);
+    let lane = open(devices)?.into_iter().next().map(Arc::new);
     let lane = lane.ok_or_else(|| Error::Data("no device was named".into()))?;
     let mut one = OneDevice::new(config, &lane)?;
 
@@ -122,8 +134,8 @@ pub fn measure(settings: &Settings<'_>, on_round: &mut dyn FnMut()) -> Result<Me
     })?;
     let n_blocks = one.blocks.len();
     let mut pipelines = Vec::new();
-    for (placement, blocks) in placements(&rough[..n_blocks], devices.len()) {
-        pipelines.push(Pipeline::start(config, devices, placement, blocks)?);
+    for (kind, stages) in runs(&rough[..n_blocks], devices.len()) {
+        pipelines.push(Pipeline::start(config, devices, kind, stages)?);
     }
     let spreads = in_turns(WARM_UP_ROUNDS, repeats, || {
         let mut seconds = lane
@@ -147,6 +159,7 @@ pub fn measure(settings: &Settings<'_>, on_round: &mut dyn FnMut()) -> Result<Me
     Ok(Measured {
         device: lane.name,
         n_threads: lane.pool.current_num_threads(),
+        n_devices: devices.len(),
         local: local.to_vec(),
         forward: forward.to_vec(),
         local_step,
@@ -180,91 +193,48 @@ fn mac_shares(config: &TrainConfig, grid: [usize; 3]) -> Result<Vec<f64>, Error>
     Ok(of_blocks.collect())
 }
 
-fn placements(local: &[Spread], n_devices: usize) -> Vec<(Placement, Vec<Range<usize>>)> {
-    let even = spread(local.len(), n_devices);
-    let stages = best(local.len(), n_devices, Replicas::One, |stage| {
-        local[stage.blocks.clone()]
-            .iter()
-            .map(|block| block.min)
-            .sum()
-    });
-    let balanced: Vec<_> = stages.into_iter().map(|stage| stage.blocks).collect();
-    let mut all = vec![(Placement::Even, even)];
-    if balanced != all[0].1 {
-        all.push((Placement::Balanced, balanced));
+/// The runs that differ from each other.
+fn runs(local: &[Spread], n_devices: usize) -> Vec<(RunKind, Vec<Stage>)> {
+    let n_blocks = local.len();
+    let by_time = |replicas| {
+        best(n_blocks, n_devices, replicas, |stage| {
+            let of_stage = &local[stage.blocks.clone()];
+            of_stage.iter().map(|block| block.min).sum::<f64>() / stage.replicas as f64
+        })
+    };
+    let mut all = vec![(RunKind::OneDevice, even(n_blocks, 1))];
+    for (kind, stages) in [
+        (RunKind::Even, even(n_blocks, n_devices)),
+        (RunKind::Balanced, by_time(Replicas::One)),
+        (RunKind::Replicated, by_time(Replicas::OfBlock)),
+    ] {
+        if all.iter().all(|(_, known)| *known != stages) {
+            all.push((kind, stages));
+        }
+    }
+    if n_devices > 1 {
+        let all_devices = Stage {
+            blocks: 0..1,
+            replicas: n_devices,
+        };
+        all.push((RunKind::DataParallel, vec![all_devices]));
     }
     all
-}
-
-/// Numbered blocks on a device, each with its optimizer.
-fn trainers(
-    blocks: impl Iterator<Item = (usize, Block)>,
-    config: &TrainConfig,
-    device: &Device,
-) -> Result<Vec<BlockTrainer>, Error> {
-    let objective = config.train.objective(target(config)?);
-    let trainer = |(number, block): (usize, Block)| {
-        let block = block.to_device(device).train();
-        BlockTrainer::new(number, block, objective.clone(), device.clone())
-    };
-    Ok(blocks.map(trainer).collect())
 }
 
 fn target(config: &TrainConfig) -> Result<AgeTarget, Error> {
     AgeTarget::of(config.train.loss, &AGES_YEARS)
 }
 
-fn blocks_of(config: &TrainConfig, regime: Regime) -> Result<Vec<Block>, Error> {
+fn network(config: &TrainConfig, regime: Regime) -> Result<Network, Error> {
     let n_outputs = target(config)?.n_outputs();
     let (seed, device) = (config.train.seed, Device::flex());
-    let network = Network::new(&config.model, n_outputs, regime, seed, &device)?;
-    Ok(network.blocks)
-}
-
-/// The batch that all learn from, again and again.
-struct Batch {
-    volumes: Tensor<5>,
-    samples: Arc<[u64]>,
-    ages_years: Arc<[f64]>,
-}
-
-impl Batch {
-    fn new(n: usize, [x, y, z]: [usize; 3], seed: Seed) -> Self {
-        let [youngest, oldest] = AGES_YEARS;
-        let mut voxels: Vec<f32> = Vec::with_capacity(n * x * y * z);
-        for sample in 0..n {
-            let mut rng = seed.stream(Purpose::Benchmark, &[sample as u64]);
-            let mut draw = || -> f32 { StandardNormal.sample(&mut rng) };
-            voxels.extend((0..x * y * z).map(|_| draw()));
-        }
-        let data = TensorData::new(voxels, [n, 1, x, y, z]);
-        Self {
-            volumes: Tensor::from_data(data, &Device::flex()),
-            samples: (0..n as u64).collect(),
-            ages_years: (0..n)
-                .map(|i| youngest + (oldest - youngest) * i as f64 / n as f64)
-                .collect(),
-        }
-    }
-
-    fn message(&self, step: u64) -> Message {
-        Message {
-            job: Job::Train {
-                step,
-                // Small, so that learning one batch by heart stays finite; the time does not depend on it.
-                learning_rate: 1e-5,
-                samples: Arc::clone(&self.samples),
-                ages_years: Arc::clone(&self.ages_years),
-            },
-            features: Some(self.volumes.clone()),
-        }
-    }
+    Network::new(&config.model, n_outputs, regime, seed, &device)
 }
 
 /// All that is measured on one device.
 struct OneDevice {
-    device: Device,
-    name: DeviceName,
+    lane: Arc<Lane>,
     blocks: Vec<BlockTrainer>,
     backprop: BlockTrainer,
     feature_bytes: Vec<usize>,
@@ -272,15 +242,19 @@ struct OneDevice {
 }
 
 impl OneDevice {
-    fn new(config: &TrainConfig, lane: &Lane) -> Result<Self, Error> {
+    fn new(config: &TrainConfig, lane: &Arc<Lane>) -> Result<Self, Error> {
+        let objective = config.train.objective(target(config)?);
         let of = |regime| -> Result<Vec<BlockTrainer>, Error> {
-            let blocks = blocks_of(config, regime)?.into_iter().enumerate();
-            trainers(blocks, config, &lane.device)
+            let blocks = network(config, regime)?.blocks;
+            let numbered = blocks.iter().enumerate();
+            let on_lane = std::slice::from_ref(lane);
+            let trainer =
+                |(number, block)| BlockTrainer::new(number, block, objective.clone(), on_lane);
+            numbered.map(trainer).collect()
         };
         let backprop = of(Regime::Backprop)?.pop();
         Ok(Self {
-            device: lane.device.clone(),
-            name: lane.name,
+            lane: Arc::clone(lane),
             blocks: of(Regime::Local)?,
             backprop: backprop.ok_or_else(|| Error::Data("a network without blocks".into()))?,
             feature_bytes: Vec::new(),
@@ -290,23 +264,23 @@ impl OneDevice {
 
     /// Seconds of each block's local step, of all of them, of each block's forward pass, and of the backprop step; each
     /// a mean over `n_batches`, as the pipelined runs are.
-    fn round(&mut self, batch: &Batch, n_batches: usize) -> Result<Vec<f64>, Error> {
+    fn round(&mut self, batch: &NoiseBatch, n_batches: usize) -> Result<Vec<f64>, Error> {
         let mut seconds = mean_of(n_batches, || self.local_step(batch))?;
         seconds.extend(mean_of(n_batches, || self.forward(batch))?);
         seconds.extend(mean_of(n_batches, || self.backprop_step(batch))?);
         Ok(seconds)
     }
 
-    fn backprop_step(&mut self, batch: &Batch) -> Result<Vec<f64>, Error> {
+    fn backprop_step(&mut self, batch: &NoiseBatch) -> Result<Vec<f64>, Error> {
         self.step += 1;
         let clock = Instant::now();
         self.backprop.handle(batch.message(self.step))?;
-        self.wait()?;
+        self.lane.wait(self.step)?;
         Ok(vec![clock.elapsed().as_secs_f64()])
     }
 
     /// Seconds of each block's local step, then of all of them.
-    fn local_step(&mut self, batch: &Batch) -> Result<Vec<f64>, Error> {
+    fn local_step(&mut self, batch: &NoiseBatch) -> Result<Vec<f64>, Error> {
         self.step += 1;
         self.feature_bytes.clear();
         let mut message = batch.message(self.step);
@@ -314,7 +288,7 @@ impl OneDevice {
         for number in 0..self.blocks.len() {
             let clock = Instant::now();
             let (_, next) = self.blocks[number].handle(message)?;
-            self.wait()?;
+            self.lane.wait(self.step)?;
             seconds.push(clock.elapsed().as_secs_f64());
             let n_features = next
                 .features
@@ -328,33 +302,24 @@ impl OneDevice {
     }
 
     /// Seconds of each block's forward pass.
-    fn forward(&self, batch: &Batch) -> Result<Vec<f64>, Error> {
+    fn forward(&self, batch: &NoiseBatch) -> Result<Vec<f64>, Error> {
         let blocks: Vec<Block> = self.blocks.iter().map(BlockTrainer::block).collect();
-        let mut features = batch.volumes.clone().to_device(&self.device);
+        let mut features = batch.volumes.clone().to_device(&self.lane.device);
         let mut seconds = Vec::with_capacity(blocks.len());
         for block in &blocks {
             let clock = Instant::now();
             features = block.forward(features, &mut Pass::Inference);
-            self.wait()?;
+            self.lane.wait(self.step)?;
             seconds.push(clock.elapsed().as_secs_f64());
         }
         Ok(seconds)
-    }
-
-    /// Until the device has done all it was given.
-    fn wait(&self) -> Result<(), Error> {
-        self.device.sync().map_err(|error| Error::Worker {
-            device: self.name.to_string(),
-            step: self.step,
-            reason: error.to_string(),
-        })
     }
 }
 
 /// A pipelined run that stays alive between measurements.
 struct Pipeline {
-    placement: Placement,
-    blocks: Vec<Range<usize>>,
+    kind: RunKind,
+    stages: Vec<Stage>,
     executor: Box<Pipelined>,
     step: u64,
 }
@@ -363,38 +328,33 @@ impl Pipeline {
     fn start(
         config: &TrainConfig,
         devices: &[DeviceName],
-        placement: Placement,
-        blocks: Vec<Range<usize>>,
+        kind: RunKind,
+        stages: Vec<Stage>,
     ) -> Result<Self, Error> {
-        let mut all = blocks_of(config, Regime::Local)?.into_iter().enumerate();
-        let mut workers = Vec::with_capacity(blocks.len());
+        let network = network(config, kind.regime())?;
+        let objective = config.train.objective(target(config)?);
         // Opened by all the names, so that each device has its share of the cores even if fewer are needed.
-        for (run, lane) in blocks.iter().zip(open(devices)?) {
-            workers.push(Worker {
-                blocks: trainers(all.by_ref().take(run.len()), config, &lane.device)?,
-                lane,
-            });
-        }
-        let executor = Box::new(Pipelined::start(workers)?);
+        let lanes = open(devices)?;
+        let workers = workers(&network, &stages, lanes, &objective, None)?;
         Ok(Self {
-            placement,
-            blocks,
-            executor,
+            kind,
+            stages,
+            executor: Box::new(Pipelined::start(workers)?),
             step: 0,
         })
     }
 
     /// Time between two answers of the last block, on average over `n_batches`, while all devices have work.
-    fn seconds_per_step(&mut self, batch: &Batch, n_batches: usize) -> Result<f64, Error> {
-        let n_devices = self.blocks.len();
-        let last_block = self.blocks.last().map_or(0, |run| run.end - 1);
+    fn seconds_per_step(&mut self, batch: &NoiseBatch, n_batches: usize) -> Result<f64, Error> {
+        let n_workers = self.stages.len();
+        let last_block = self.stages.last().map_or(0, |stage| stage.blocks.end - 1);
         // Before the clock starts the pipeline fills; after it has stopped the pipeline empties.
-        let (first, last) = (n_devices, n_devices + n_batches);
-        let n_total = last + n_devices;
+        let (first, last) = (n_workers, n_workers + n_batches);
+        let n_total = last + n_workers;
         let (mut n_sent, mut n_answered) = (0, 0);
         let (mut clock, mut seconds) = (Instant::now(), 0.0);
         while n_answered < n_total {
-            while n_sent < n_total && n_sent - n_answered < 2 * n_devices {
+            while n_sent < n_total && n_sent - n_answered < 2 * n_workers {
                 self.step += 1;
                 n_sent += 1;
                 self.executor.submit(batch.message(self.step))?;
@@ -415,8 +375,8 @@ impl Pipeline {
     fn finish(self, step: Spread) -> Result<PipelinedRun, Error> {
         self.executor.finish()?;
         Ok(PipelinedRun {
-            placement: self.placement,
-            blocks: self.blocks,
+            kind: self.kind,
+            stages: self.stages,
             step,
         })
     }

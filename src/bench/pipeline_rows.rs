@@ -1,13 +1,11 @@
 //! The table of `bench pipeline`: what was measured, and what follows from it by the speed model.
 
-use std::ops::Range;
-
 use serde::Serialize;
 
-use super::pipeline::{Measured, PipelinedRun, Placement};
-use super::placement::{Replicas, Stage};
+use super::pipeline::{Measured, PipelinedRun, RunKind};
 use super::speed_model::{Activations, Costs, Method};
 use super::timing::Spread;
+use crate::engine::placement::{Replicas, in_words};
 
 /// Numbers of devices that are always computed.
 const DEVICE_COUNTS: [usize; 3] = [1, 2, 4];
@@ -66,7 +64,7 @@ pub fn rows(measured: &Measured, bytes_per_second: f64) -> Vec<Row> {
     let pipelined = measured.pipelined.iter();
     rows.extend(pipelined.map(|run| pipelined_row(run, &costs)));
     let mut counts = DEVICE_COUNTS.to_vec();
-    counts.extend(measured.pipelined.first().map(|run| run.blocks.len()));
+    counts.push(measured.n_devices);
     counts.sort_unstable();
     counts.dedup();
     for (name, what, method) in methods() {
@@ -77,7 +75,7 @@ pub fn rows(measured: &Measured, bytes_per_second: f64) -> Vec<Row> {
                 what: what.clone(),
                 measured: false,
                 devices: *n,
-                placement: (!estimate.stages.is_empty()).then(|| placement_text(&estimate.stages)),
+                placement: (!estimate.stages.is_empty()).then(|| in_words(&estimate.stages)),
                 seconds: estimate.step_seconds,
                 min: None,
                 max: None,
@@ -198,47 +196,36 @@ fn block_rows(measured: &Measured) -> Vec<Row> {
 }
 
 fn pipelined_row(run: &PipelinedRun, costs: &Costs) -> Row {
-    let n = run.blocks.len();
-    let (name, what) = match run.placement {
-        Placement::Even => ("even", "as many blocks a device"),
-        Placement::Balanced => ("balanced", "balanced by time"),
+    let n = run.stages.iter().map(|stage| stage.replicas).sum();
+    let (name, what) = match run.kind {
+        RunKind::OneDevice => ("one-device", "through the queues of one device"),
+        RunKind::Even => ("even", "pipelined, as many blocks a device"),
+        RunKind::Balanced => ("balanced", "pipelined, balanced by time"),
+        RunKind::Replicated => ("replicated", "pipelined, slow blocks on several devices"),
+        RunKind::DataParallel => ("data-parallel", "backprop, data parallel"),
     };
-    let computed = costs.block_local_seconds(&run.blocks);
-    let stages = run.blocks.iter().map(|blocks| Stage {
-        blocks: blocks.clone(),
-        replicas: 1,
-    });
+    let (placement, computed) = match run.kind {
+        RunKind::DataParallel => (None, costs.estimate(Method::DataParallel, n).step_seconds),
+        _ => (
+            Some(in_words(&run.stages)),
+            costs.block_local_seconds(&run.stages),
+        ),
+    };
     Row {
         devices: n,
-        placement: Some(placement_text(&stages.collect::<Vec<_>>())),
+        placement,
         speedup: Some(costs.backprop_seconds / run.step.seconds),
         computed_seconds: Some(computed),
         computed_over_measured: Some(computed / run.step.seconds),
-        ..measured_row(
-            &format!("pipelined-{name}/{n}"),
-            &format!("pipelined, {what}"),
-            run.step,
-        )
+        ..measured_row(&format!("run-{name}/{n}"), what, run.step)
     }
-}
-
-/// Blocks of each device, counted from 1, such as `1 | 2 ×2 | 3-4`.
-fn placement_text(stages: &[Stage]) -> String {
-    let numbers = |blocks: &Range<usize>| match blocks.len() {
-        1 => format!("{}", blocks.end),
-        _ => format!("{}-{}", blocks.start + 1, blocks.end),
-    };
-    let texts = stages.iter().map(|stage| match stage.replicas {
-        1 => numbers(&stage.blocks),
-        n => format!("{} ×{n}", numbers(&stage.blocks)),
-    });
-    texts.collect::<Vec<_>>().join(" | ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::device::DeviceName;
+    use crate::engine::placement::even;
 
     fn spread(seconds: f64) -> Spread {
         Spread {
@@ -255,13 +242,14 @@ mod tests {
         Measured {
             device: DeviceName::LogicalCpu(0),
             n_threads: 1,
+            n_devices: 2,
             local: blocks.clone(),
             forward: blocks,
             local_step: spread(8.0),
             backprop_step: spread(12.0),
             pipelined: vec![PipelinedRun {
-                placement: Placement::Even,
-                blocks: vec![0..2, 2..4],
+                kind: RunKind::Even,
+                stages: even(4, 2),
                 step: spread(6.0),
             }],
             feature_bytes: vec![0; 4],
@@ -278,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_measured_pipelined_run_is_compared_with_its_own_placement() {
-        let run = row(&rows(&measured(), 1.0), "pipelined-even/2");
+        let run = row(&rows(&measured(), 1.0), "run-even/2");
         assert!(run.measured);
         assert_eq!(run.placement.as_deref(), Some("1-2 | 3-4"));
         assert_eq!((run.seconds, run.speedup), (6.0, Some(2.0)));

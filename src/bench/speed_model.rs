@@ -17,7 +17,7 @@
 
 use std::ops::Range;
 
-use super::placement::{Replicas, Stage, best};
+use crate::engine::placement::{Replicas, Stage, best};
 
 /// Times and sizes of one network and one batch on one device.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,15 +121,9 @@ impl Costs {
         }
     }
 
-    /// The block-local pipeline with a given placement, one device for each run of blocks.
-    pub fn block_local_seconds(&self, placement: &[Range<usize>]) -> f64 {
-        let once = placement.iter().map(|blocks| Stage {
-            blocks: blocks.clone(),
-            replicas: 1,
-        });
-        slowest(&once.collect::<Vec<_>>(), |stage| {
-            self.local_stage_seconds(stage)
-        })
+    /// The block-local pipeline with a given placement.
+    pub fn block_local_seconds(&self, stages: &[Stage]) -> f64 {
+        slowest(stages, |stage| self.local_stage_seconds(stage))
     }
 
     fn micro_batched(
@@ -236,6 +230,13 @@ mod tests {
             backprop_parameter_bytes: 0.0,
             bytes_per_second: 1.0,
         }
+    }
+
+    fn once_each(blocks: [Range<usize>; 2]) -> [Stage; 2] {
+        blocks.map(|blocks| Stage {
+            blocks,
+            replicas: 1,
+        })
     }
 
     fn speed(costs: &Costs, method: Method, n_devices: usize) -> f64 {
@@ -347,7 +348,7 @@ mod tests {
         assert_eq!(placed.stages[0].blocks, 0..2);
         check(placed.step_seconds, 24.0 + 2.0);
         // Local: features one way only; (2·3 + 2·2) + 1 on the first device.
-        check(costs.block_local_seconds(&[0..2, 2..4]), 11.0);
-        check(costs.block_local_seconds(&[0..1, 1..4]), 12.0);
+        check(costs.block_local_seconds(&once_each([0..2, 2..4])), 11.0);
+        check(costs.block_local_seconds(&once_each([0..1, 1..4])), 12.0);
     }
 }

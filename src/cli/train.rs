@@ -8,6 +8,7 @@ use crate::config::train::{BRAIN_CNN, TrainConfig};
 use crate::engine::device::DeviceName;
 use crate::run::dir::RunDir;
 
+use super::training::place::{place, with_cuts};
 use super::{CliError, Context, ExitStatus, training};
 
 /// Train a model on cohorts
@@ -72,12 +73,17 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         args.devices.clone()
     };
     let cache = context.cache(args.cache.as_deref())?;
+    let placement = place(&config, &run, &devices, &context.printer)?;
+    let config = TrainConfig {
+        model: with_cuts(&config.model, placement.cuts.clone()),
+        ..config
+    };
     let n_refused = training::train(&training::Request {
         config: &config,
         run: &run,
         index: &index,
         cache: &cache,
-        devices: &devices,
+        placement: &placement,
         context,
     })?;
     Ok(ExitStatus::from_refused(n_refused))

@@ -12,12 +12,13 @@ use crate::data::sampling::SamplingConfig;
 use crate::engine::checkpoint::CheckpointConfig;
 use crate::engine::device::DeviceName;
 use crate::engine::optimizer::OptimizerConfig;
+use crate::engine::placement::PlacementRule;
 use crate::engine::schedule::ScheduleConfig;
 use crate::engine::seed::Seed;
 use crate::engine::target::{AgeTarget, Loss};
 use crate::engine::trainer::SelectionConfig;
 use crate::engine::worker::{Objective, OrthogonalityConfig};
-use crate::models::{ModelConfig, Regime};
+use crate::models::{Cuts, ModelConfig, NamedCuts, Regime};
 
 /// The config that `train` takes where none is named.
 pub const BRAIN_CNN: &str = include_str!("../../configs/brain-cnn.toml");
@@ -74,6 +75,8 @@ pub struct TrainSection {
     pub seed: Seed,
     /// Where the blocks live.
     pub devices: Vec<DeviceName>,
+    /// How the blocks are placed on them.
+    pub placement: PlacementRule,
     /// What is minimized.
     pub loss: Loss,
     /// Parts of a batch that go through a block one after the other, for one update: less memory, more time.
@@ -257,12 +260,18 @@ impl TrainConfig {
                 return Err(refusal(key, message));
             }
         }
-        let n_blocks = self.model.block_starts(train.regime)?.len();
+        // How many blocks balanced cuts make is known once they are measured.
+        let balanced = self.model.cuts == Cuts::Named(NamedCuts::Balanced);
+        let n_blocks = match (train.regime, balanced) {
+            (Regime::Local, true) => None,
+            (regime, _) => Some(self.model.block_starts(regime)?.len()),
+        };
         let n_factors = train.optimizer.block_factors.len();
-        if n_factors > 0 && n_factors != n_blocks {
+        if n_factors > 0 && n_blocks != Some(n_factors) {
+            let n_blocks = n_blocks.map_or("a number not known before".into(), |n| n.to_string());
             return Err(refusal(
                 "train.optimizer.block_factors",
-                format!("{n_factors} factors, expected none or one for each of {n_blocks} blocks"),
+                format!("{n_factors} factors, expected none or one for each block ({n_blocks})"),
             ));
         }
         Ok(())

@@ -33,6 +33,20 @@ pub struct Lane {
     pub pool: rayon::ThreadPool,
 }
 
+impl Lane {
+    /// Until the device has done all that it was given.
+    ///
+    /// # Errors
+    /// [`Error::Worker`] with what the device says; `step` names the step under way.
+    pub fn wait(&self, step: u64) -> Result<(), Error> {
+        self.device.sync().map_err(|error| Error::Worker {
+            device: self.name.to_string(),
+            step,
+            reason: error.to_string(),
+        })
+    }
+}
+
 impl FromStr for DeviceName {
     type Err = Error;
 

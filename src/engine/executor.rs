@@ -9,7 +9,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use super::device::Lane;
 use super::worker::{Answer, BlockTrainer, Job, Message};
 use crate::Error;
 
@@ -52,48 +51,38 @@ pub trait Executor {
     fn finish(self: Box<Self>) -> Result<Vec<BlockTrainer>, Error>;
 }
 
-/// Spreads blocks over lanes: contiguous runs, as even as can be; lanes beyond the number of blocks stay free.
-pub fn spread(n_blocks: usize, n_lanes: usize) -> Vec<std::ops::Range<usize>> {
-    let n_used = n_lanes.clamp(1, n_blocks.max(1));
-    (0..n_used)
-        .map(|lane| lane * n_blocks / n_used..(lane + 1) * n_blocks / n_used)
-        .collect()
-}
-
-/// A lane with the blocks that live there.
+/// A device, or several that split each batch, with the blocks that live there.
 pub struct Worker {
-    /// Device and threads.
-    pub lane: Lane,
+    /// Names of the devices.
+    pub devices: String,
     /// Blocks, in order.
     pub blocks: Vec<BlockTrainer>,
 }
 
 impl Worker {
-    /// Takes a message through all blocks of the lane.
+    /// Takes a message through all blocks of the worker.
     fn handle(
         &mut self,
         mut message: Message,
         mut report: impl FnMut(Report) + Send,
     ) -> Result<Message, Error> {
-        let Self { lane, blocks } = self;
+        let Self { devices, blocks } = self;
         let step = step_of(&message.job);
         let through = AssertUnwindSafe(|| {
-            lane.pool.install(|| {
-                for block in blocks.iter_mut() {
-                    let (answer, next) = block.handle(message)?;
-                    report(Report {
-                        block: block.number(),
-                        answer,
-                    });
-                    message = next;
-                }
-                Ok(message)
-            })
+            for block in blocks.iter_mut() {
+                let (answer, next) = block.handle(message)?;
+                report(Report {
+                    block: block.number(),
+                    answer,
+                });
+                message = next;
+            }
+            Ok(message)
         });
         // A device's driver panics rather than answer; the run must end with its words, not hang.
         catch_unwind(through).unwrap_or_else(|panic| {
             Err(Error::Worker {
-                device: lane.name.to_string(),
+                device: devices.clone(),
                 step,
                 reason: words_of(&*panic),
             })
@@ -179,7 +168,7 @@ impl Pipelined {
             let (sender, inbox) = mpsc::sync_channel(QUEUE);
             let onward = next.replace(sender);
             let report = report.clone();
-            let name = worker.lane.name.to_string();
+            let name = worker.devices.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("worker {name}"))
                 .spawn(move || {
@@ -283,24 +272,5 @@ fn no_report() -> Error {
         device: "unknown".into(),
         step: 0,
         reason: "no report came".into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn blocks_are_spread_without_gaps_and_as_evenly_as_can_be(n_blocks in 1usize..12, n_lanes in 1usize..12) {
-            let runs = spread(n_blocks, n_lanes);
-            prop_assert_eq!(runs.len(), n_lanes.min(n_blocks));
-            prop_assert_eq!(runs.first().map(|r| r.start), Some(0));
-            prop_assert_eq!(runs.last().map(|r| r.end), Some(n_blocks));
-            prop_assert!(runs.windows(2).all(|pair| pair[0].end == pair[1].start));
-            let sizes: Vec<usize> = runs.iter().map(ExactSizeIterator::len).collect();
-            prop_assert!(sizes.iter().max().zip(sizes.iter().min()).is_some_and(|(a, b)| a - b <= 1));
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! The gradient of one block as named vectors: summed over parts of a batch, clipped as one, averaged over replicas.
 
 use burn::module::{Module as _, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 
 use crate::models::Block;
 use crate::nn::pass::BatchStatistics;
@@ -20,6 +20,16 @@ impl BlockGradient {
         };
         block.visit(&mut collected);
         Self(collected.found)
+    }
+
+    /// The same on another device.
+    pub fn to_device(self, device: &Device) -> Self {
+        let named = self.0.into_iter();
+        Self(
+            named
+                .map(|(name, gradient)| (name, gradient.to_device(device)))
+                .collect(),
+        )
     }
 
     /// Each vector times a factor.
@@ -67,6 +77,31 @@ pub struct Learned {
 }
 
 impl Learned {
+    /// The same on another device.
+    pub fn to_device(self, device: &Device) -> Self {
+        let moved = |(mean, variance): BatchStatistics| {
+            (mean.to_device(device), variance.to_device(device))
+        };
+        let of_part = |part: Vec<BatchStatistics>| part.into_iter().map(moved).collect();
+        Self {
+            gradient: self.gradient.to_device(device),
+            statistics: self.statistics.into_iter().map(of_part).collect(),
+            ..self
+        }
+    }
+
+    /// What replicas learned that shared one batch: gradients and losses are their parts of the whole already, and all
+    /// met the same statistics.
+    pub fn sum_of_replicas(of_replicas: Vec<Self>) -> Self {
+        let plus = |a: Self, b: Self| Self {
+            loss: a.loss + b.loss,
+            mae_years: a.mae_years + b.mae_years,
+            gradient: a.gradient.plus(b.gradient),
+            statistics: a.statistics,
+        };
+        of_replicas.into_iter().reduce(plus).unwrap_or_default()
+    }
+
     /// What was learned from the whole: Σ over parts, each times its share of the members.
     pub fn weighted_sum(mut parts: Vec<(Self, f64)>) -> Self {
         if parts.len() == 1 {

@@ -6,6 +6,7 @@
 //! to checkpoints. The engine knows nothing of cohorts, scans or reports.
 
 pub mod average;
+pub mod calibration;
 pub mod checkpoint;
 pub mod device;
 pub mod event;
@@ -13,6 +14,8 @@ pub mod executor;
 pub mod gradients;
 mod ledger;
 pub mod optimizer;
+pub mod placement;
+pub mod replica;
 pub mod schedule;
 pub mod seed;
 pub mod target;

@@ -9,19 +9,20 @@
 //! Jobs are answered in the order in which they were sent, so events come in the same order from every executor.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use burn::module::Module as _;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{BestEpoch, CheckpointConfig, Checkpoints, Progress};
 use super::device::Lane;
 use super::event::EventSink;
-use super::executor::{Executor, Worker, spread};
+use super::executor::{Executor, Worker};
 use super::ledger::{Expected, Ledger};
+use super::placement::Stage;
 use super::schedule::ScheduleConfig;
 use super::worker::{BlockState, BlockTrainer, Job, Message, Objective};
 use crate::Error;
@@ -89,26 +90,30 @@ pub enum Outcome {
     },
 }
 
-/// Puts the blocks of a network on their devices, each with its optimizer.
+/// Puts the blocks of a network on their devices, each with its optimizer. A stage takes as many of the devices as it
+/// has replicas, in order; what is left stays free.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] where `states` do not fit the network.
+/// [`Error::Checkpoint`] where `states` do not fit the network, [`Error::Data`] where there are too few devices.
 pub fn workers(
-    network: Network,
+    network: &Network,
+    stages: &[Stage],
     lanes: Vec<Lane>,
     objective: &Objective,
-    states: Option<Vec<BlockState>>,
+    states: Option<&[BlockState]>,
 ) -> Result<Vec<Worker>, Error> {
-    let n_blocks = network.blocks.len();
-    let mut states = states.map(Vec::into_iter);
-    let mut blocks = network.blocks.into_iter().enumerate();
+    let mut lanes = lanes.into_iter().map(Arc::new);
     let mut workers = Vec::new();
-    for (run, lane) in spread(n_blocks, lanes.len()).into_iter().zip(lanes) {
-        let mut trainers = Vec::with_capacity(run.len());
-        for (number, block) in blocks.by_ref().take(run.len()) {
-            let block = block.to_device(&lane.device).train();
-            let trainer = BlockTrainer::new(number, block, objective.clone(), lane.device.clone());
-            trainers.push(match states.as_mut().and_then(Iterator::next) {
+    for stage in stages {
+        let of_stage: Vec<Arc<Lane>> = lanes.by_ref().take(stage.replicas).collect();
+        let names: Vec<String> = of_stage.iter().map(|lane| lane.name.to_string()).collect();
+        let mut blocks = Vec::with_capacity(stage.blocks.len());
+        for number in stage.blocks.clone() {
+            let Some(block) = network.blocks.get(number) else {
+                return Err(Error::Data(format!("no block {} to place", number + 1)));
+            };
+            let trainer = BlockTrainer::new(number, block, objective.clone(), &of_stage)?;
+            blocks.push(match states.and_then(|states| states.get(number)) {
                 Some(state) => trainer
                     .resume(state)
                     .map_err(|misfit| misfit_in(number, &misfit))?,
@@ -116,8 +121,8 @@ pub fn workers(
             });
         }
         workers.push(Worker {
-            lane,
-            blocks: trainers,
+            devices: names.join("+"),
+            blocks,
         });
     }
     Ok(workers)
@@ -233,7 +238,7 @@ impl Training<'_> {
         let of_best = |(trainer, state): (BlockTrainer, BlockState)| {
             let number = trainer.number();
             let trainer = trainer
-                .resume(state)
+                .resume(&state)
                 .map_err(|misfit| misfit_in(number, &misfit))?;
             Ok(trainer.block())
         };

@@ -1,20 +1,26 @@
 //! One block and all that trains it: loss, optimizer, and the answers to what it is asked.
+//!
+//! Several devices may hold a copy of the block each. They split every batch into runs of members, exchange the
+//! statistics of their normalization layers on the way, and all take the same step with the sum of their gradients. The
+//! step is that of one device up to the order of sums over the batch: a relative 1e-5 or so in f32.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::thread;
 
-use burn::module::Module as _;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::average::WeightAverage;
-use super::gradients::{BlockGradient, Learned};
-use super::optimizer::{Optimizer, OptimizerConfig};
+use super::device::Lane;
+use super::gradients::Learned;
+use super::optimizer::OptimizerConfig;
+use super::replica::{Members, Replica};
 use super::seed::Seed;
 use super::target::{AgeEstimate, AgeTarget};
 use crate::Error;
 use crate::models::Block;
-use crate::models::parameters::{self, Misfit, NamedTensors};
-use crate::nn::pass::{Pass, TrainingPass};
+use crate::models::parameters::{Misfit, NamedTensors};
+use crate::nn::exchange::Participant;
 
 /// What all blocks of a run have in common.
 #[derive(Clone, Debug)]
@@ -57,14 +63,14 @@ pub enum OrthogonalityMode {
 
 impl OrthogonalityConfig {
     /// λ, where the loss has the penalty.
-    fn penalty_weight(self) -> Option<f64> {
+    pub(super) fn penalty_weight(self) -> Option<f64> {
         match self.mode {
             OrthogonalityMode::Penalty | OrthogonalityMode::Both => Some(self.weight),
             OrthogonalityMode::Retract => None,
         }
     }
 
-    fn retracts(self) -> bool {
+    pub(super) fn retracts(self) -> bool {
         match self.mode {
             OrthogonalityMode::Penalty => false,
             OrthogonalityMode::Retract | OrthogonalityMode::Both => true,
@@ -155,55 +161,45 @@ pub struct BlockState {
     pub n_steps: u64,
 }
 
-/// A block with its optimizer on a device.
+/// A block with its optimizer, on one device or on several that split each batch.
 pub struct BlockTrainer {
     number: usize,
-    block: Block,
-    optimizer: Optimizer,
-    average: Option<WeightAverage>,
     objective: Objective,
-    device: Device,
+    /// At least one; all alike.
+    replicas: Vec<Replica>,
 }
 
 impl BlockTrainer {
-    /// `block` must live on `device` with autodiff; `device` is the plain one.
-    pub fn new(number: usize, block: Block, objective: Objective, device: Device) -> Self {
-        let optimizer = Optimizer::new(objective.optimizer.clone());
-        let average =
-            (objective.average > 0.0).then(|| WeightAverage::new(objective.average, block.valid()));
-        Self {
-            number,
-            block,
-            optimizer,
-            average,
-            objective,
-            device,
+    /// Brings block `number`, from 0, to a device, or copies of it to several.
+    ///
+    /// # Errors
+    /// [`Error::Data`] without a device.
+    pub fn new(
+        number: usize,
+        block: &Block,
+        objective: Objective,
+        lanes: &[Arc<Lane>],
+    ) -> Result<Self, Error> {
+        if lanes.is_empty() {
+            return Err(Error::Data("a block without a device".into()));
         }
+        let replica = |lane: &Arc<Lane>| Replica::new(block.clone(), &objective, Arc::clone(lane));
+        Ok(Self {
+            number,
+            replicas: lanes.iter().map(replica).collect(),
+            objective,
+        })
     }
 
     /// Goes on from a state.
     ///
     /// # Errors
     /// The first tensor that does not fit.
-    pub fn resume(self, state: BlockState) -> Result<Self, Misfit> {
-        let block = parameters::put(self.block, state.parameters)?;
-        let config = self.objective.optimizer.clone();
-        let missing = |name: &str| Misfit::Missing { name: name.into() };
-        let optimizer = Optimizer::resume(config, state.n_steps, &state.optimizer, &self.device)
-            .ok_or_else(|| missing("a memory of the optimizer"))?;
-        let average = if self.average.is_some() {
-            let mean = state
-                .average
-                .ok_or_else(|| missing("the mean of the weights"))?;
-            let mean = parameters::put(block.valid(), mean)?;
-            Some(WeightAverage::new(self.objective.average, mean))
-        } else {
-            None
-        };
+    pub fn resume(self, state: &BlockState) -> Result<Self, Misfit> {
+        let replicas = self.replicas.into_iter();
+        let replicas = replicas.map(|replica| replica.resume(state.clone(), &self.objective));
         Ok(Self {
-            block,
-            optimizer,
-            average,
+            replicas: replicas.collect::<Result<_, _>>()?,
             ..self
         })
     }
@@ -215,8 +211,12 @@ impl BlockTrainer {
 
     /// The block as inference uses it, without autodiff.
     pub fn block(&self) -> Block {
-        let average = self.average.as_ref();
-        average.map_or_else(|| self.block.valid(), |mean| mean.block().clone())
+        self.lead().block()
+    }
+
+    /// The replica that speaks for all of them: they are alike.
+    fn lead(&self) -> &Replica {
+        &self.replicas[0]
     }
 
     /// Does a job; the message that comes back is for the next block.
@@ -224,6 +224,11 @@ impl BlockTrainer {
     /// # Errors
     /// [`Error::NotFinite`] where the loss is no number; the block is then as it was before the step.
     pub fn handle(&mut self, message: Message) -> Result<(Answer, Message), Error> {
+        let lane = Arc::clone(&self.lead().lane);
+        lane.pool.install(|| self.answer(message))
+    }
+
+    fn answer(&mut self, message: Message) -> Result<(Answer, Message), Error> {
         let Message { job, features } = message;
         let (answer, features) = match (&job, features) {
             (
@@ -235,8 +240,13 @@ impl BlockTrainer {
                 },
                 Some(features),
             ) => {
-                let (learned, features) =
-                    self.train((*step, *learning_rate), samples, ages_years, features)?;
+                let batch = Members {
+                    step: *step,
+                    samples,
+                    ages_years,
+                    features,
+                };
+                let (learned, features) = self.train(&batch, *learning_rate)?;
                 let answer = Answer::Trained {
                     step: *step,
                     loss: learned.loss,
@@ -245,7 +255,7 @@ impl BlockTrainer {
                 (answer, Some(features))
             }
             (Job::Estimate { batch }, Some(features)) => {
-                let (ages, features) = self.estimate(features);
+                let (ages, features) = self.estimate(&features)?;
                 let answer = Answer::Estimated {
                     batch: *batch,
                     ages,
@@ -255,11 +265,11 @@ impl BlockTrainer {
             (Job::Inspect { epoch }, features) => {
                 let answer = Answer::Inspected {
                     epoch: *epoch,
-                    orthogonality_errors: self.block.orthogonality_errors(),
+                    orthogonality_errors: self.lead().orthogonality_errors(),
                 };
                 (answer, features)
             }
-            (Job::Save { .. }, features) => (Answer::Saved(self.state()), features),
+            (Job::Save { .. }, features) => (Answer::Saved(self.lead().state()), features),
             (Job::Train { .. } | Job::Estimate { .. }, None) => {
                 return Err(Error::Data("a batch came without features".into()));
             }
@@ -268,137 +278,132 @@ impl BlockTrainer {
     }
 
     /// One step on the block's own loss: task + λ · penalty.
-    ///
-    /// The input enters without a graph, so nothing flows back and the first layer needs no gradient of its input;
-    /// what is handed on was computed before the update.
     fn train(
         &mut self,
-        (step, learning_rate): (u64, f64),
-        samples: &Arc<[u64]>,
-        ages_years: &[f64],
-        features: Tensor<5>,
+        batch: &Members<'_>,
+        learning_rate: f64,
     ) -> Result<(Learned, Tensor<5>), Error> {
-        let features = features.to_device(&self.device);
-        let n = ages_years.len();
-        let n_parts = self.objective.accumulate.clamp(1, n.max(1));
-        let (mut learned, mut handed_on) = (Vec::with_capacity(n_parts), Vec::new());
-        for part in 0..n_parts {
-            let members = part * n / n_parts..(part + 1) * n / n_parts;
-            let features = if n_parts == 1 {
-                features.clone()
-            } else {
-                features.clone().slice_dim(0, members.clone())
-            };
-            let part = Part {
-                samples: samples.get(members.clone()).unwrap_or_default().into(),
-                ages_years: ages_years.get(members).unwrap_or_default(),
-                features,
-            };
-            let share = part.ages_years.len() as f64 / n as f64;
-            let (of_part, output) = self.learn_from(step, part)?;
-            handed_on.push(output);
+        let n = batch.ages_years.len();
+        let (mut learned, mut handed_on) = (Vec::new(), Vec::new());
+        for members in even_parts(0..n, self.objective.accumulate) {
+            let share = members.len() as f64 / n as f64;
+            let (of_part, output) = self.learn_from(batch, members)?;
+            handed_on.extend(output);
             learned.push((of_part, share));
         }
         let learned = Learned::weighted_sum(learned);
-        self.update(&learned, learning_rate);
-        let handed_on = match handed_on.pop() {
-            Some(only) if handed_on.is_empty() => only,
-            Some(last) => {
-                handed_on.push(last);
-                Tensor::cat(handed_on, 0)
-            }
-            None => return Err(Error::Data("an empty batch".into())),
-        };
-        Ok((learned, handed_on))
-    }
-
-    /// Loss and gradient of a part of a batch, and what the block hands on of it.
-    fn learn_from(&self, step: u64, part: Part<'_>) -> Result<(Learned, Tensor<5>), Error> {
-        let target = &self.objective.target;
-        let labels = target.labels(part.ages_years, &self.device.clone().autodiff());
-        let mut pass = Pass::Training(TrainingPass::new(
-            self.objective.seed,
-            step,
-            Arc::clone(&part.samples),
-        ));
-        let input = Tensor::from_inner(part.features);
-        let output = self.block.forward(input, &mut pass);
-        let handed_on = output.clone().inner();
-        let outputs = self.block.outputs(output, &mut pass);
-        let estimates = target.estimates(outputs.clone().inner());
-        let task = target.loss(outputs, labels);
-        let penalty = self
-            .objective
-            .orthogonality
-            .penalty_weight()
-            .and_then(|weight| Some(self.block.orthogonality_penalty()? * weight));
-        let loss = match penalty {
-            Some(penalty) => task + penalty,
-            None => task,
-        };
-        let value: f32 = loss.clone().into_scalar();
-        if !value.is_finite() {
-            let names: Vec<String> = part.samples.iter().map(|s| format!("{s:016x}")).collect();
-            return Err(Error::NotFinite {
-                loss: value,
-                block: self.number + 1,
-                step,
-                samples: names.join(" "),
-            });
-        }
-        let gaps = estimates.iter().zip(part.ages_years);
-        let error_sum: f64 = gaps.map(|(e, age)| (e.age_years - age).abs()).sum();
-        let learned = Learned {
-            loss: f64::from(value),
-            mae_years: error_sum / part.ages_years.len() as f64,
-            gradient: BlockGradient::of(&self.block, &loss.backward()),
-            statistics: vec![pass.into_statistics()],
-        };
-        Ok((learned, handed_on))
-    }
-
-    fn update(&mut self, learned: &Learned, learning_rate: f64) {
         let factors = &self.objective.optimizer.block_factors;
-        let factor = factors.get(self.number).copied().unwrap_or(1.0);
-        let (block, gradient) = (self.block.clone(), learned.gradient.clone());
-        let mut block = self.optimizer.step(block, gradient, learning_rate * factor);
-        if self.objective.orthogonality.retracts() {
-            block = block.retract();
-        }
-        for statistics in learned.statistics.clone() {
-            block = block.absorb(statistics);
-        }
-        self.block = block;
-        if let Some(average) = &mut self.average {
-            average.take_in(self.block.valid(), self.optimizer.n_steps());
-        }
+        let rate = learning_rate * factors.get(self.number).copied().unwrap_or(1.0);
+        let objective = &self.objective;
+        on_each(self.replicas.iter_mut(), |replica| {
+            let learned = learned.clone();
+            let lane = Arc::clone(&replica.lane);
+            lane.pool
+                .install(|| replica.update(learned, objective, rate));
+        });
+        Ok((learned, joined(handed_on)?))
     }
 
-    fn estimate(&self, features: Tensor<5>) -> (Vec<AgeEstimate>, Tensor<5>) {
-        let block = self.block();
-        let output = block.forward(features.to_device(&self.device), &mut Pass::Inference);
-        let outputs = block.outputs(output.clone(), &mut Pass::Inference);
-        (self.objective.target.estimates(outputs), output)
+    /// What the replicas learn from some members of a batch, a run of them each, and what they hand on.
+    fn learn_from(
+        &self,
+        batch: &Members<'_>,
+        members: Range<usize>,
+    ) -> Result<(Learned, Vec<Tensor<5>>), Error> {
+        let n = members.len() as f64;
+        let runs = even_parts(members, self.replicas.len());
+        let participants: Vec<Option<Participant>> = if runs.len() == 1 {
+            vec![None]
+        } else {
+            let shares: Vec<f64> = runs.iter().map(|run| run.len() as f64 / n).collect();
+            Participant::of_shares(&shares)
+                .into_iter()
+                .map(Some)
+                .collect()
+        };
+        let parts = self.replicas.iter().zip(runs).zip(participants);
+        let outcomes = on_each(parts, |((replica, run), participant)| {
+            let members = Members {
+                step: batch.step,
+                samples: batch.samples.get(run.clone()).unwrap_or_default(),
+                ages_years: batch.ages_years.get(run.clone()).unwrap_or_default(),
+                features: part_of(&batch.features, run),
+            };
+            let learn = || replica.learn_from((self.number, &self.objective), members, participant);
+            replica.lane.pool.install(learn)
+        });
+        let (mut learned, mut handed_on) = (Vec::new(), Vec::new());
+        for outcome in outcomes {
+            let (of_replica, output) = outcome?;
+            learned.push(of_replica.to_device(&self.lead().lane.device));
+            handed_on.push(output);
+        }
+        Ok((Learned::sum_of_replicas(learned), handed_on))
     }
 
-    fn state(&self) -> BlockState {
-        let (n_steps, optimizer) = self.optimizer.state();
-        BlockState {
-            parameters: parameters::take(&self.block),
-            optimizer,
-            average: self
-                .average
-                .as_ref()
-                .map(|mean| parameters::take(mean.block())),
-            n_steps,
-        }
+    fn estimate(&self, features: &Tensor<5>) -> Result<(Vec<AgeEstimate>, Tensor<5>), Error> {
+        let runs = even_parts(0..features.dims()[0], self.replicas.len());
+        let outcomes = on_each(self.replicas.iter().zip(runs), |(replica, run)| {
+            let members = part_of(features, run);
+            let estimate = || replica.estimate(&self.objective, members);
+            replica.lane.pool.install(estimate)
+        });
+        let (ages, handed_on): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
+        Ok((ages.concat(), joined(handed_on)?))
     }
 }
 
-/// Some members of a batch.
-struct Part<'a> {
-    samples: Arc<[u64]>,
-    ages_years: &'a [f64],
-    /// On the block's device, without a graph.
-    features: Tensor<5>,
+/// At most `n` runs, none of them empty, as even as can be.
+fn even_parts(whole: Range<usize>, n: usize) -> Vec<Range<usize>> {
+    let (start, len) = (whole.start, whole.len());
+    let n = n.clamp(1, len.max(1));
+    let bound = |part: usize| start + part * len / n;
+    (0..n).map(|part| bound(part)..bound(part + 1)).collect()
+}
+
+/// Members of a batch; the tensor itself for all of them.
+fn part_of(features: &Tensor<5>, run: Range<usize>) -> Tensor<5> {
+    if run == (0..features.dims()[0]) {
+        features.clone()
+    } else {
+        features.clone().slice_dim(0, run)
+    }
+}
+
+/// Parts of a batch as one again, on the device of the first.
+fn joined(mut parts: Vec<Tensor<5>>) -> Result<Tensor<5>, Error> {
+    match (parts.pop(), parts.first()) {
+        (Some(only), None) => Ok(only),
+        (Some(last), Some(first)) => {
+            let device = first.device();
+            parts.push(last);
+            let parts = parts.into_iter().map(|part| part.to_device(&device));
+            Ok(Tensor::cat(parts.collect(), 0))
+        }
+        (None, _) => Err(Error::Data("an empty batch".into())),
+    }
+}
+
+/// Runs `act` on each item at the same time, the first one in this thread; answers in order. A panic goes on here.
+fn on_each<I: Send, O: Send>(
+    items: impl Iterator<Item = I>,
+    act: impl Fn(I) -> O + Sync,
+) -> Vec<O> {
+    let mut items = items.into_iter();
+    let Some(first) = items.next() else {
+        return Vec::new();
+    };
+    let act = &act;
+    thread::scope(|scope| {
+        let others: Vec<_> = items.map(|item| scope.spawn(move || act(item))).collect();
+        let mut answers = vec![act(first)];
+        for other in others {
+            answers.push(
+                other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            );
+        }
+        answers
+    })
 }

@@ -9,4 +9,4 @@ mod network;
 pub mod parameters;
 
 pub use block::Block;
-pub use network::{Cuts, ModelConfig, ModelName, Network, ParameterCounts, Regime};
+pub use network::{Cuts, ModelConfig, ModelName, NamedCuts, Network, ParameterCounts, Regime};

@@ -35,6 +35,9 @@ pub enum Cuts {
 pub enum NamedCuts {
     /// As in the paper: each convolutional stage is a block.
     Published,
+    /// As many blocks as devices, at least two, so that the slowest is as fast as can be by times measured before the
+    /// training; the run keeps the unit numbers.
+    Balanced,
 }
 
 /// Whether gradients cross from block to block.
@@ -120,6 +123,9 @@ impl ModelConfig {
         let cuts: Vec<usize> = match (regime, &self.cuts) {
             (Regime::Backprop, _) => Vec::new(),
             (Regime::Local, Cuts::Named(NamedCuts::Published)) => (1..n_units).collect(),
+            (Regime::Local, Cuts::Named(NamedCuts::Balanced)) => {
+                return refuse("`balanced` cuts are known once `train` has measured the units, expected `published` or unit numbers".into());
+            }
             (Regime::Local, Cuts::Before(cuts)) => cuts.clone(),
         };
         let starts: Vec<usize> = std::iter::once(0).chain(cuts).collect();

@@ -50,12 +50,12 @@ impl BatchNorm {
                 (centred, wide(self.running_variance.val()))
             }
             Pass::Training(training) => {
-                let mean = flat.clone().mean_dim(2).mean_dim(0);
-                let centred = flat - mean.clone();
-                let variance = centred.clone().square().mean_dim(2).mean_dim(0);
-                let plain = |t: Tensor<3>| t.inner().reshape([channels]);
-                training.note_statistics((plain(mean), plain(variance.clone())));
-                (centred, variance)
+                let mean_of = |t: Tensor<3>| t.mean_dim(2).mean_dim(0).reshape([channels]);
+                let mean = training.mean_over_batch(mean_of(flat.clone()));
+                let centred = flat - wide(mean.clone());
+                let variance = training.mean_over_batch(mean_of(centred.clone().square()));
+                training.note_statistics((mean.inner(), variance.clone().inner()));
+                (centred, wide(variance))
             }
         };
         let scale = wide(self.gamma.val()) / (variance + self.epsilon).sqrt();

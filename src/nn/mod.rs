@@ -6,6 +6,7 @@
 pub mod batch_norm;
 pub mod conv3d;
 pub mod dropout;
+pub mod exchange;
 pub mod group_norm;
 pub mod head;
 pub mod linear;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 
+use super::exchange::Participant;
 use crate::engine::seed::{Purpose, Seed};
 
 /// Mean and variance of one batch, per channel: `[channels]` each.
@@ -47,11 +48,17 @@ impl Pass {
         }
     }
 
-    /// The statistics met on the way, in the order of the layers; none for inference.
+    /// Ends the pass, after its backward part too: the statistics met on the way, in the order of the layers; none for
+    /// inference.
     pub fn into_statistics(self) -> Vec<BatchStatistics> {
         match self {
             Self::Inference => Vec::new(),
-            Self::Training(training) => training.statistics,
+            Self::Training(training) => {
+                if let Some(participant) = training.participant {
+                    participant.done();
+                }
+                training.statistics
+            }
         }
     }
 }
@@ -65,6 +72,8 @@ pub struct TrainingPass {
     place: Place,
     n_dropouts: u64,
     statistics: Vec<BatchStatistics>,
+    /// Where replicas that split the batch meet, if there are any.
+    participant: Option<Participant>,
 }
 
 impl TrainingPass {
@@ -77,6 +86,26 @@ impl TrainingPass {
             place: Place::Unit(0),
             n_dropouts: 0,
             statistics: Vec::new(),
+            participant: None,
+        }
+    }
+
+    /// The same pass for one of several replicas that split the batch; `samples` are its members alone.
+    pub fn of_replica(self, participant: Participant) -> Self {
+        Self {
+            participant: Some(participant),
+            ..self
+        }
+    }
+
+    /// The mean over the whole batch, from the mean over the members that this pass sees.
+    ///
+    /// # Shapes
+    /// `[n]`, unchanged.
+    pub fn mean_over_batch(&mut self, of_members: Tensor<1>) -> Tensor<1> {
+        match &mut self.participant {
+            Some(participant) => participant.mean(of_members),
+            None => of_members,
         }
     }
 

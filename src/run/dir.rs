@@ -4,6 +4,7 @@
 //! runs/2026-11-25-name/
 //!   config.toml        resolved, every key present; its presence makes a folder a run
 //!   index.csv          as used, with splits
+//!   placement.json     where the network was cut and which device has which blocks, with the times that decided it
 //!   metrics.jsonl      one event a line
 //!   checkpoints/       the newest states, see engine::checkpoint
 //!   model.safetensors  predictions.csv  evaluation.json  report.html
@@ -68,6 +69,11 @@ impl RunDir {
     /// `index.csv`.
     pub fn index(&self) -> PathBuf {
         self.0.join("index.csv")
+    }
+
+    /// `placement.json`.
+    pub fn placement(&self) -> PathBuf {
+        self.0.join("placement.json")
     }
 
     /// `metrics.jsonl`.

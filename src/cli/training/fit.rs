@@ -29,7 +29,7 @@ pub(super) fn fit(
     let Request {
         config,
         run,
-        devices,
+        placement,
         context,
         ..
     } = request;
@@ -47,10 +47,11 @@ pub(super) fn fit(
     let (start, states) = latest.map_or_else(Default::default, |c| (c.progress, Some(c.blocks)));
     let objective = section.objective(target);
     let executor = Pipelined::start(workers(
-        network,
-        device::open(devices)?,
+        &network,
+        &placement.stages,
+        device::open(&placement.devices)?,
         &objective,
-        states,
+        states.as_deref(),
     )?)?;
     let plan = BatchPlan {
         n_samples: training.len(),

@@ -2,6 +2,7 @@
 
 mod fit;
 mod judge;
+pub mod place;
 
 use std::path::PathBuf;
 
@@ -15,7 +16,6 @@ use brainage_pipelines::template::template;
 
 use crate::config::train::TrainConfig;
 use crate::data::brain::{BrainSample, BrainSamples};
-use crate::engine::device::DeviceName;
 use crate::engine::target::AgeTarget;
 use crate::eval::{Evaluation, bias::BiasCorrection, evaluate};
 use crate::model_file::{Model, ModelFacts, TrainingSummary};
@@ -23,6 +23,7 @@ use crate::report::write_report;
 use crate::run::dir::RunDir;
 
 use super::{CliError, Context, Printer, report};
+use place::Placement;
 
 /// What a training starts from.
 pub struct Request<'a> {
@@ -34,8 +35,8 @@ pub struct Request<'a> {
     pub index: &'a CohortIndex,
     /// Volumes.
     pub cache: &'a Cache,
-    /// Where the blocks live.
-    pub devices: &'a [DeviceName],
+    /// Where the blocks live; the config's cuts are those of it.
+    pub placement: &'a Placement,
     /// Printer and stop flag.
     pub context: &'a Context,
 }

@@ -2,8 +2,60 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
+/// The `train.placement` key: how blocks are placed on devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlacementRule {
+    /// As many blocks on each device; needs no times.
+    Even,
+    /// By measured times, each block once; where there are more devices than blocks, slow blocks on several.
+    Balanced,
+    /// By measured times, slow blocks on several devices wherever that is faster.
+    Replicated,
+}
+
+impl PlacementRule {
+    /// Places blocks; `block_seconds` measures what each takes, and is asked only where the answer matters.
+    ///
+    /// # Errors
+    /// That of the measurement.
+    pub fn place<E>(
+        self,
+        n_blocks: usize,
+        n_devices: usize,
+        block_seconds: impl FnOnce() -> Result<Vec<f64>, E>,
+    ) -> Result<Vec<Stage>, E> {
+        let replicas = match self {
+            Self::Balanced if n_devices <= n_blocks => Replicas::One,
+            Self::Balanced | Self::Replicated => Replicas::OfBlock,
+            Self::Even => Replicas::One,
+        };
+        // A single block has no others to be balanced with: all devices split its batches.
+        if n_blocks == 1 {
+            let replicas = n_devices.max(1);
+            return Ok(vec![Stage {
+                blocks: 0..1,
+                replicas,
+            }]);
+        }
+        if n_devices <= 1
+            || self == Self::Even
+            || (n_devices == n_blocks && replicas == Replicas::One)
+        {
+            return Ok(even(n_blocks, n_devices));
+        }
+        let seconds = block_seconds()?;
+        Ok(best(n_blocks, n_devices, replicas, |stage| {
+            let of_stage = seconds.get(stage.blocks.clone()).unwrap_or_default();
+            of_stage.iter().sum::<f64>() / stage.replicas as f64
+        }))
+    }
+}
+
 /// Blocks that live together, on one device or on several that split the batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// Numbers of the blocks, from 0.
     pub blocks: Range<usize>,
@@ -18,6 +70,16 @@ pub enum Replicas {
     One,
     /// A block that lives alone may live on several, which split the batch.
     OfBlock,
+}
+
+/// As many blocks on each device, as even as can be; devices beyond the number of blocks stay free.
+pub fn even(n_blocks: usize, n_devices: usize) -> Vec<Stage> {
+    let n_used = n_devices.clamp(1, n_blocks.max(1));
+    let stage = |device: usize| Stage {
+        blocks: device * n_blocks / n_used..(device + 1) * n_blocks / n_used,
+        replicas: 1,
+    };
+    (0..n_used).map(stage).collect()
 }
 
 /// The placement of contiguous blocks on at most `n_devices` whose slowest stage is the fastest; of several such, one
@@ -78,6 +140,19 @@ pub fn best(
     stages
 }
 
+/// Blocks of each device, counted from 1, such as `1 | 2 ×2 | 3-4`.
+pub fn in_words(stages: &[Stage]) -> String {
+    let numbers = |blocks: &Range<usize>| match blocks.len() {
+        1 => format!("{}", blocks.end),
+        _ => format!("{}-{}", blocks.start + 1, blocks.end),
+    };
+    let texts = stages.iter().map(|stage| match stage.replicas {
+        1 => numbers(&stage.blocks),
+        n => format!("{} ×{n}", numbers(&stage.blocks)),
+    });
+    texts.collect::<Vec<_>>().join(" | ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +190,17 @@ mod tests {
 
     proptest! {
         #[test]
+        fn blocks_are_spread_without_gaps_and_as_evenly_as_can_be(n_blocks in 1usize..12, n_devices in 1usize..12) {
+            let stages = even(n_blocks, n_devices);
+            prop_assert_eq!(stages.len(), n_devices.min(n_blocks));
+            prop_assert_eq!(stages.first().map(|s| s.blocks.start), Some(0));
+            prop_assert_eq!(stages.last().map(|s| s.blocks.end), Some(n_blocks));
+            prop_assert!(stages.windows(2).all(|pair| pair[0].blocks.end == pair[1].blocks.start));
+            let sizes: Vec<usize> = stages.iter().map(|s| s.blocks.len()).collect();
+            prop_assert!(sizes.iter().max().zip(sizes.iter().min()).is_some_and(|(a, b)| a - b <= 1));
+        }
+
+        #[test]
         fn no_other_placement_has_a_faster_slowest_stage(
             times in prop::collection::vec(0.1f64..10.0, 1..6),
             n_devices in 1usize..6,
@@ -129,6 +215,30 @@ mod tests {
             let expected = by_trying_all(0, n_devices, replicas, &times);
             prop_assert!((slowest(&stages, &times) - expected).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn rules_measure_only_where_times_decide() {
+        let never = || -> Result<Vec<f64>, ()> { Err(()) };
+        let times = || -> Result<Vec<f64>, ()> { Ok(PUBLISHED.to_vec()) };
+        assert_eq!(PlacementRule::Even.place(4, 2, never), Ok(even(4, 2)));
+        assert_eq!(PlacementRule::Balanced.place(4, 1, never), Ok(even(4, 1)));
+        assert_eq!(PlacementRule::Balanced.place(4, 4, never), Ok(even(4, 4)));
+        assert_eq!(PlacementRule::Balanced.place(4, 2, never), Err(()));
+        let counts = |stages: Vec<Stage>| stages.iter().map(|s| s.replicas).collect::<Vec<_>>();
+        let of = |rule: PlacementRule, n| counts(rule.place(4, n, times).expect("times"));
+        assert_eq!(of(PlacementRule::Balanced, 2), [1, 1]);
+        assert_eq!(of(PlacementRule::Balanced, 5), [1, 3, 1]);
+        assert_eq!(of(PlacementRule::Replicated, 4), [1, 2, 1]);
+        // Backprop is one block, and data-parallel on all devices.
+        assert_eq!(
+            counts(
+                PlacementRule::Balanced
+                    .place(1, 3, never)
+                    .expect("one block")
+            ),
+            [3]
+        );
     }
 
     #[test]

@@ -1,0 +1,188 @@
+//! A block on one device, with its optimizer: one of the copies that split a batch, or the only one.
+
+use std::sync::Arc;
+
+use burn::module::Module as _;
+use burn::tensor::Tensor;
+
+use super::average::WeightAverage;
+use super::device::Lane;
+use super::gradients::{BlockGradient, Learned};
+use super::optimizer::Optimizer;
+use super::target::AgeEstimate;
+use super::worker::{BlockState, Objective};
+use crate::Error;
+use crate::models::Block;
+use crate::models::parameters::{self, Misfit};
+use crate::nn::exchange::Participant;
+use crate::nn::pass::{Pass, TrainingPass};
+
+/// A block on one device, with its optimizer.
+pub(super) struct Replica {
+    block: Block,
+    optimizer: Optimizer,
+    average: Option<WeightAverage>,
+    pub(super) lane: Arc<Lane>,
+}
+
+/// Some members of a batch.
+pub(super) struct Members<'a> {
+    /// Step of the run.
+    pub(super) step: u64,
+    pub(super) samples: &'a [u64],
+    pub(super) ages_years: &'a [f64],
+    /// Without a graph, on any device.
+    pub(super) features: Tensor<5>,
+}
+
+impl Replica {
+    /// Brings a block to its device.
+    pub(super) fn new(block: Block, objective: &Objective, lane: Arc<Lane>) -> Self {
+        let block = block.to_device(&lane.device).train();
+        let optimizer = Optimizer::new(objective.optimizer.clone());
+        let average =
+            (objective.average > 0.0).then(|| WeightAverage::new(objective.average, block.valid()));
+        Self {
+            block,
+            optimizer,
+            average,
+            lane,
+        }
+    }
+
+    /// Goes on from a state.
+    ///
+    /// # Errors
+    /// The first tensor that does not fit.
+    pub(super) fn resume(self, state: BlockState, objective: &Objective) -> Result<Self, Misfit> {
+        let block = parameters::put(self.block, state.parameters)?;
+        let config = objective.optimizer.clone();
+        let missing = |name: &str| Misfit::Missing { name: name.into() };
+        let optimizer =
+            Optimizer::resume(config, state.n_steps, &state.optimizer, &self.lane.device)
+                .ok_or_else(|| missing("a memory of the optimizer"))?;
+        let average = if self.average.is_some() {
+            let mean = state
+                .average
+                .ok_or_else(|| missing("the mean of the weights"))?;
+            let mean = parameters::put(block.valid(), mean)?;
+            Some(WeightAverage::new(objective.average, mean))
+        } else {
+            None
+        };
+        Ok(Self {
+            block,
+            optimizer,
+            average,
+            ..self
+        })
+    }
+
+    /// The block as inference uses it, without autodiff.
+    pub(super) fn block(&self) -> Block {
+        let average = self.average.as_ref();
+        average.map_or_else(|| self.block.valid(), |mean| mean.block().clone())
+    }
+
+    pub(super) fn orthogonality_errors(&self) -> Vec<f64> {
+        self.block.orthogonality_errors()
+    }
+
+    pub(super) fn state(&self) -> BlockState {
+        let (n_steps, optimizer) = self.optimizer.state();
+        let average = self.average.as_ref();
+        BlockState {
+            parameters: parameters::take(&self.block),
+            optimizer,
+            average: average.map(|mean| parameters::take(mean.block())),
+            n_steps,
+        }
+    }
+
+    /// Loss and gradient of some members of a batch, and what the block hands on of them, computed before any update.
+    /// The input enters without a graph, so nothing flows back and the first layer needs no gradient of its input.
+    ///
+    /// A participant stands for its share of the batch alone: loss, error and gradient come out as parts of the whole.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] where the loss is no number.
+    pub(super) fn learn_from(
+        &self,
+        (number, objective): (usize, &Objective),
+        members: Members<'_>,
+        participant: Option<Participant>,
+    ) -> Result<(Learned, Tensor<5>), Error> {
+        let (target, device) = (&objective.target, &self.lane.device);
+        let share = participant.as_ref().map(Participant::share);
+        let part_of = |value: f64| share.map_or(value, |share| value * share);
+        let labels = target.labels(members.ages_years, &device.clone().autodiff());
+        let pass = TrainingPass::new(objective.seed, members.step, members.samples.into());
+        let mut pass = Pass::Training(match participant {
+            Some(participant) => pass.of_replica(participant),
+            None => pass,
+        });
+        let input = Tensor::from_inner(members.features.to_device(device));
+        let output = self.block.forward(input, &mut pass);
+        let handed_on = output.clone().inner();
+        let outputs = self.block.outputs(output, &mut pass);
+        let estimates = target.estimates(outputs.clone().inner());
+        let mut loss = target.loss(outputs, labels);
+        let penalty_weight = objective.orthogonality.penalty_weight();
+        let penalty =
+            penalty_weight.and_then(|weight| Some(self.block.orthogonality_penalty()? * weight));
+        if let Some(penalty) = penalty {
+            loss = loss + penalty;
+        }
+        let value: f32 = loss.clone().into_scalar();
+        if !value.is_finite() {
+            let names = members.samples.iter().map(|s| format!("{s:016x}"));
+            return Err(Error::NotFinite {
+                loss: value,
+                block: number + 1,
+                step: members.step,
+                samples: names.collect::<Vec<_>>().join(" "),
+            });
+        }
+        if let Some(share) = share {
+            loss = loss * share;
+        }
+        let gaps = estimates.iter().zip(members.ages_years);
+        let error_sum: f64 = gaps.map(|(e, age)| (e.age_years - age).abs()).sum();
+        let learned = Learned {
+            loss: part_of(f64::from(value)),
+            mae_years: part_of(error_sum / members.ages_years.len() as f64),
+            gradient: BlockGradient::of(&self.block, &loss.backward()),
+            statistics: vec![pass.into_statistics()],
+        };
+        Ok((learned, handed_on))
+    }
+
+    /// Takes a step; `learned` may lie on any device.
+    pub(super) fn update(&mut self, learned: Learned, objective: &Objective, learning_rate: f64) {
+        let learned = learned.to_device(&self.lane.device);
+        let block = self.block.clone();
+        let mut block = self.optimizer.step(block, learned.gradient, learning_rate);
+        if objective.orthogonality.retracts() {
+            block = block.retract();
+        }
+        for statistics in learned.statistics {
+            block = block.absorb(statistics);
+        }
+        self.block = block;
+        if let Some(average) = &mut self.average {
+            average.take_in(self.block.valid(), self.optimizer.n_steps());
+        }
+    }
+
+    /// What the head says, and what the block hands on.
+    pub(super) fn estimate(
+        &self,
+        objective: &Objective,
+        features: Tensor<5>,
+    ) -> (Vec<AgeEstimate>, Tensor<5>) {
+        let block = self.block();
+        let output = block.forward(features.to_device(&self.lane.device), &mut Pass::Inference);
+        let outputs = block.outputs(output.clone(), &mut Pass::Inference);
+        (objective.target.estimates(outputs), output)
+    }
+}
