@@ -433,7 +433,7 @@ fn bench_pipeline_tells_measured_from_computed_numbers() {
         "block-1/local-step",
         "block-4/forward",
         "local/1",
-        "pipelined-even/2",
+        "run-even/2",
     ] {
         let row = row(name);
         assert_eq!(

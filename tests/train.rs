@@ -1,0 +1,86 @@
+//! `brainage train` as its user runs it, on a few synthetic heads.
+
+#![expect(clippy::expect_used, reason = "what fails in a helper fails its test")]
+
+use std::path::Path;
+
+use serde_json::Value;
+
+/// Runs the program in a folder; answers what it said, errors included.
+fn brainage(folder: &Path, arguments: &[&str]) -> String {
+    let output = assert_cmd::cargo::cargo_bin_cmd!("brainage")
+        .args(arguments)
+        .current_dir(folder)
+        .env("XDG_CACHE_HOME", folder.join("user-cache"))
+        .env_remove("BRAINAGE_LOG")
+        .output()
+        .expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    said
+}
+
+fn placement(run: &Path) -> Value {
+    let text = fs_err::read_to_string(run.join("placement.json")).expect("a placement");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn cuts_and_places_are_decided_once_and_kept_by_the_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |arguments: &[&str]| brainage(folder.path(), arguments);
+    at(&[
+        "synth",
+        "--layout",
+        "bids",
+        "--subjects",
+        "8",
+        "--out",
+        "heads",
+    ]);
+    fs_err::write(
+        folder.path().join("brainage.toml"),
+        "[cohorts.heads]\nlayout = \"bids\"\nroot = \"heads\"\n",
+    )
+    .expect("a project file");
+    fs_err::write(
+        folder.path().join("small.toml"),
+        brainage::config::train::BRAIN_CNN_SMALL,
+    )
+    .expect("a config");
+    let of_two = [
+        "--devices",
+        "cpu:0,cpu:1",
+        "--epochs",
+        "1",
+        "--config",
+        "small.toml",
+    ];
+    let train = |out: &'static str, changes: &[&'static str]| {
+        let changes = changes.iter().flat_map(|change| ["--set", change]);
+        let arguments: Vec<&str> = ["train", "--out", out]
+            .into_iter()
+            .chain(of_two)
+            .chain(changes)
+            .collect();
+        at(&arguments);
+        placement(&folder.path().join(out))
+    };
+
+    let balanced = train("balanced", &["model.cuts=balanced"]);
+    let cuts = balanced["cuts"].as_array().expect("numbers of units");
+    assert_eq!(cuts.len(), 1, "two devices make two blocks");
+    assert_eq!(balanced["block_seconds"].as_array().map(Vec::len), Some(2));
+    assert_eq!(balanced["stages"].as_array().map(Vec::len), Some(2));
+    // On another device the run keeps its blocks: its checkpoints are made of them.
+    at(&["train", "--resume", "balanced", "--devices", "cpu"]);
+    let resumed = placement(&folder.path().join("balanced"));
+    assert_eq!(resumed["cuts"], balanced["cuts"]);
+    assert_eq!(resumed["stages"].as_array().map(Vec::len), Some(1));
+
+    let backprop = train("backprop", &["train.regime=backprop"]);
+    assert_eq!(
+        backprop["stages"][0]["replicas"], 2,
+        "data-parallel on both devices"
+    );
+}
