@@ -94,25 +94,48 @@ impl Accumulate<'_, '_> {
         place: Place,
         first: usize,
     ) {
-        let outputs = &mut self.outputs[first..first + M];
-        let range = place.output..place.output + place.len;
+        let (offsets, furthest) = self.offsets.first(self.n_taps);
+        simd.call(Block::<M, N> {
+            start: match self.start {
+                Start::Bias(bias) => Start::Bias(bias.map(|bias| &bias[first..first + M])),
+                Start::Output => Start::Output,
+            },
+            inputs: &self.inputs[place.input..],
+            offsets,
+            furthest,
+            weights: &self.weights[first * self.n_taps..][..M * self.n_taps],
+            outputs: &mut self.outputs[first..first + M],
+            position: place.output,
+            len: place.len,
+        });
+    }
+}
+
+/// The products of M output channels and N vectors of positions.
+struct Block<'a, 'o, const M: usize, const N: usize> {
+    start: Start<'a>,
+    inputs: &'a [f32],
+    offsets: &'a [usize],
+    furthest: usize,
+    weights: &'a [f32],
+    outputs: &'a mut [&'o mut [f32]],
+    position: usize,
+    len: usize,
+}
+
+impl<const M: usize, const N: usize> Kernel for Block<'_, '_, M, N> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
         let mut sums = [[simd.splat(0.0); N]; M];
         if let Start::Bias(Some(bias)) = self.start {
-            for (sums, bias) in sums.iter_mut().zip(&bias[first..first + M]) {
+            for (sums, bias) in sums.iter_mut().zip(bias) {
                 *sums = [simd.splat(*bias); N];
             }
         }
-        let weights = &self.weights[first * self.n_taps..][..M * self.n_taps];
-        let offsets = self.offsets.first(self.n_taps);
-        multiply::<S, M, N>(
-            simd,
-            &self.inputs[place.input..],
-            offsets,
-            weights,
-            &mut sums,
-        );
-        for (sums, output) in sums.iter_mut().zip(outputs) {
-            let row = &mut output[range.clone()];
+        let offsets = (self.offsets, self.furthest);
+        multiply(simd, self.inputs, offsets, self.weights, &mut sums);
+        for (sums, output) in sums.iter_mut().zip(self.outputs) {
+            let row = &mut output[self.position..self.position + self.len];
             if let Start::Output = self.start {
                 let before: [S::Vector; N] = load_row(simd, row);
                 for (sum, before) in sums.iter_mut().zip(before) {
@@ -141,10 +164,10 @@ fn multiply<S: Simd, const M: usize, const N: usize>(
             // SAFETY: no offset is beyond `furthest`, and the assertion leaves room for N vectors after it.
             *vector = unsafe { simd.load(from) };
         }
-        for m in 0..M {
-            let weight = simd.splat(weights[m]);
+        for (total, weight) in total.iter_mut().zip(weights) {
+            let weight = simd.splat_next(weight);
             for n in 0..N {
-                total[m][n] = simd.mul_add(weight, vectors[n], total[m][n]);
+                total[n] = simd.mul_add(weight, vectors[n], total[n]);
             }
         }
     }

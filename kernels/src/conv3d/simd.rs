@@ -7,6 +7,10 @@
     clippy::inline_always,
     reason = "so that the caller's instruction set reaches the code"
 )]
+#![expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "a weight is broadcast from memory"
+)]
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64 as arch;
@@ -23,7 +27,14 @@ pub(crate) trait Simd: Copy {
     type Vector: Copy;
     const LANES: usize;
 
+    /// Runs an inner loop as a function of its own, so that it has all registers.
+    fn call(self, kernel: impl Kernel);
+
     fn splat(self, value: f32) -> Self::Vector;
+
+    /// As [`Simd::splat`], but not before what stands before it in the code: an inner loop that needs every register
+    /// must not have two such vectors at once.
+    fn splat_next(self, value: &f32) -> Self::Vector;
 
     /// `a · b + c`, rounded once where the machine can.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
@@ -69,9 +80,9 @@ impl Level {
 
     pub(crate) fn run(self, kernel: impl Kernel) {
         match self {
-            Self::Portable(portable) => kernel.run(portable),
+            Self::Portable(portable) => portable.call(kernel),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(avx2) => avx2.run(kernel),
+            Self::Avx2(avx2) => avx2.call(kernel),
         }
     }
 }
@@ -84,9 +95,19 @@ impl Simd for Portable {
     type Vector = [f32; 8];
     const LANES: usize = 8;
 
+    #[inline(never)]
+    fn call(self, kernel: impl Kernel) {
+        kernel.run(self);
+    }
+
     #[inline(always)]
     fn splat(self, value: f32) -> [f32; 8] {
         [value; 8]
+    }
+
+    #[inline(always)]
+    fn splat_next(self, value: &f32) -> [f32; 8] {
+        [*value; 8]
     }
 
     #[inline(always)]
@@ -139,18 +160,9 @@ impl Avx2 {
     pub(crate) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
     }
-
-    fn run(self, kernel: impl Kernel) {
-        #[target_feature(enable = "avx2,fma")]
-        fn with_instructions(avx2: Avx2, kernel: impl Kernel) {
-            kernel.run(avx2);
-        }
-        // SAFETY: `self` exists, so the processor has AVX2 and FMA.
-        unsafe { with_instructions(self, kernel) }
-    }
 }
 
-/// Eight ones and seven zeros: the mask of the first n lanes begins at `8 - n`.
+/// The mask of the first n lanes begins at `8 - n`.
 #[cfg(target_arch = "x86_64")]
 static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -160,9 +172,42 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
 
     #[inline(always)]
+    fn call(self, kernel: impl Kernel) {
+        #[target_feature(enable = "avx2,fma")]
+        #[inline(never)]
+        fn with_instructions(avx2: Avx2, kernel: impl Kernel) {
+            kernel.run(avx2);
+        }
+        // SAFETY: `self` exists, so the processor has AVX2 and FMA.
+        unsafe { with_instructions(self, kernel) }
+    }
+
+    #[inline(always)]
     fn splat(self, value: f32) -> arch::__m256 {
         // SAFETY: `self` exists, so the processor has AVX.
         unsafe { arch::_mm256_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn splat_next(self, value: &f32) -> arch::__m256 {
+        #[target_feature(enable = "avx")]
+        #[inline]
+        fn broadcast(value: &f32) -> arch::__m256 {
+            let vector;
+            // The compiler reorders the intrinsic, and then moves half of the sums to and fro in every turn.
+            // SAFETY: reads one f32 behind a reference and writes nothing but `vector`.
+            unsafe {
+                std::arch::asm!(
+                    "vbroadcastss {vector}, dword ptr [{value}]",
+                    vector = out(ymm_reg) vector,
+                    value = in(reg) value,
+                    options(readonly, nostack, preserves_flags)
+                );
+            }
+            vector
+        }
+        // SAFETY: `self` exists, so the processor has AVX.
+        unsafe { broadcast(value) }
     }
 
     #[inline(always)]
