@@ -3,9 +3,51 @@
 //! As networks mean it, without flipping the kernel: `out[n,o,p] = bias[o] + Σ_{i,k} in[n,i,stride·p + k − padding]
 //! · weight[o,i,k]`, zeros outside. All arrays are dense, the last axis fastest: input `[batch, in, x, y, z]`, weight
 //! `[out, in, kx, ky, kz]`, output `[batch, out, x', y', z']`.
+//!
+//! Borders are computed as if the padding were in memory: an infinite weight or gradient that meets a padding zero gives
+//! NaN. Besides the result, a call needs one workspace a thread (about 200 kB, more only if one row of outputs needs
+//! more), a copy of the weights, for weight gradients at most 16 times their number in f64, and for input gradients with
+//! strides one phase of the result. Results do not depend on the number of threads.
 
+mod blocks;
+mod correlation;
+mod direct;
+mod dots;
+mod gemm;
+mod packing;
+mod passes;
 #[cfg(test)]
 mod reference;
+mod simd;
+#[cfg(test)]
+mod tests;
+
+use correlation::{Correlation, PackedWeights, Phase};
+use direct::Rows;
+use gemm::Columns;
+use rayon::prelude::*;
+use simd::Level;
+
+/// Ways to compute the same convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Products along rows of the input.
+    Direct,
+    /// Products of matrices, tile by tile.
+    Gemm,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Direct, Self::Gemm];
+
+    /// Whether it can compute this convolution.
+    pub fn supports(self, geometry: &Geometry) -> bool {
+        match self {
+            Self::Direct | Self::Gemm => geometry.stride.iter().all(|stride| *stride > 0),
+        }
+    }
+}
 
 /// Sizes of one convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,4 +97,192 @@ impl Geometry {
     pub fn macs(&self) -> usize {
         self.output_len() * self.in_channels * self.kernel.iter().product::<usize>()
     }
+}
+
+/// Values of the convolution.
+///
+/// # Shapes
+/// As the module says; `bias` has one number for each output channel. Arrays of other lengths than the geometry says, and
+/// geometries that the algorithm does not support, give an empty result.
+pub fn forward(
+    algorithm: Algorithm,
+    geometry: &Geometry,
+    input: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    let lens_fit = input.len() == geometry.input_len()
+        && weight.len() == geometry.weight_len()
+        && bias.is_none_or(|bias| bias.len() == geometry.out_channels);
+    if !lens_fit || !algorithm.supports(geometry) {
+        return Vec::new();
+    }
+    forward_at(Level::detect(), algorithm, geometry, (input, weight, bias))
+}
+
+fn forward_at(
+    level: Level,
+    algorithm: Algorithm,
+    g: &Geometry,
+    (input, weight, bias): (&[f32], &[f32], Option<&[f32]>),
+) -> Vec<f32> {
+    let c = Correlation::of_values(g);
+    let mut output = vec![0.0; g.output_len()];
+    if !c.is_empty() {
+        let n_taps = c.n_taps();
+        let weight =
+            |o: usize, i: usize, tap: usize| weight[(o * c.in_channels + i) * n_taps + tap];
+        correlate(level, algorithm, &c, (input, &weight, bias), &mut output);
+    } else if let Some(bias) = bias {
+        for (at, volume) in output.chunks_mut(c.n_positions().max(1)).enumerate() {
+            volume.fill(bias[at % g.out_channels]);
+        }
+    }
+    output
+}
+
+fn correlate(
+    level: Level,
+    algorithm: Algorithm,
+    c: &Correlation,
+    (input, weight, bias): (
+        &[f32],
+        &(impl Fn(usize, usize, usize) -> f32 + Sync),
+        Option<&[f32]>,
+    ),
+    output: &mut [f32],
+) {
+    let weights = PackedWeights::new(c, packing::channel_block(c), weight);
+    let arrays = (input, &weights, bias);
+    match algorithm {
+        Algorithm::Direct => passes::values(level, c, &Rows::new(c), arrays, output),
+        Algorithm::Gemm => passes::values(level, c, &Columns::new(c), arrays, output),
+    }
+}
+
+/// Gradient of the input, given the gradient of the output.
+///
+/// # Shapes
+/// As the module says; arrays of other lengths and unsupported geometries give an empty result.
+pub fn input_gradient(
+    algorithm: Algorithm,
+    geometry: &Geometry,
+    output_gradient: &[f32],
+    weight: &[f32],
+) -> Vec<f32> {
+    if !algorithm.supports(geometry)
+        || output_gradient.len() != geometry.output_len()
+        || weight.len() != geometry.weight_len()
+    {
+        return Vec::new();
+    }
+    input_gradient_at(
+        Level::detect(),
+        algorithm,
+        geometry,
+        (output_gradient, weight),
+    )
+}
+
+fn input_gradient_at(
+    level: Level,
+    algorithm: Algorithm,
+    g: &Geometry,
+    (output_gradient, weight): (&[f32], &[f32]),
+) -> Vec<f32> {
+    let mut gradient = vec![0.0; g.input_len()];
+    let n_taps: usize = g.kernel.iter().product();
+    for phase in Phase::all(g) {
+        let c = &phase.correlation;
+        // Output and input channels change places.
+        let weight = |o: usize, i: usize, tap: usize| {
+            weight[(i * g.in_channels + o) * n_taps + phase.tap(tap)]
+        };
+        let arrays = (output_gradient, &weight, None);
+        if phase.is_whole() {
+            correlate(level, algorithm, c, arrays, &mut gradient);
+        } else {
+            let mut part = vec![0.0; c.batch * c.out_channels * c.n_positions()];
+            correlate(level, algorithm, c, arrays, &mut part);
+            phase.scatter(&part, &mut gradient, g.input);
+        }
+    }
+    gradient
+}
+
+/// Gradient of the weights, given the gradient of the output.
+///
+/// # Shapes
+/// As the module says; arrays of other lengths and unsupported geometries give an empty result.
+pub fn weight_gradient(
+    algorithm: Algorithm,
+    geometry: &Geometry,
+    input: &[f32],
+    output_gradient: &[f32],
+) -> Vec<f32> {
+    if !algorithm.supports(geometry)
+        || input.len() != geometry.input_len()
+        || output_gradient.len() != geometry.output_len()
+    {
+        return Vec::new();
+    }
+    weight_gradient_at(
+        Level::detect(),
+        algorithm,
+        geometry,
+        (input, output_gradient),
+    )
+}
+
+fn weight_gradient_at(
+    level: Level,
+    algorithm: Algorithm,
+    g: &Geometry,
+    (input, output_gradient): (&[f32], &[f32]),
+) -> Vec<f32> {
+    let c = &Correlation::of_values(g);
+    if c.is_empty() {
+        return vec![0.0; g.weight_len()];
+    }
+    match algorithm {
+        Algorithm::Direct => {
+            passes::weight_gradient(level, c, &Rows::new(c), input, output_gradient)
+        }
+        Algorithm::Gemm => {
+            passes::weight_gradient(level, c, &Columns::new(c), input, output_gradient)
+        }
+    }
+}
+
+/// Gradient of the bias: the sum of each output channel's gradient.
+///
+/// # Shapes
+/// `output_gradient` as the module says, else the result is empty.
+pub fn bias_gradient(geometry: &Geometry, output_gradient: &[f32]) -> Vec<f32> {
+    if output_gradient.len() != geometry.output_len() {
+        return Vec::new();
+    }
+    let positions: usize = geometry.output().iter().product();
+    let mut sums = vec![0.0f64; geometry.out_channels];
+    if positions > 0 {
+        let volumes: Vec<f64> = output_gradient.par_chunks(positions).map(sum).collect();
+        for sample in volumes.chunks(geometry.out_channels) {
+            for (sum, volume) in sums.iter_mut().zip(sample) {
+                *sum += volume;
+            }
+        }
+    }
+    sums.iter().map(|sum| *sum as f32).collect()
+}
+
+/// Eight running sums, so that the additions need not wait for each other.
+fn sum(numbers: &[f32]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (eights, rest) = numbers.as_chunks::<8>();
+    for eight in eights {
+        for (sum, number) in sums.iter_mut().zip(eight) {
+            *sum += f64::from(*number);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().copied().map(f64::from).sum::<f64>()
 }

@@ -1,0 +1,211 @@
+//! The inner loop of values and input gradients: a block of output channels × vectors of positions, held in registers.
+#![expect(unsafe_code, reason = "unchecked loads and stores in the inner loop")]
+#![expect(
+    clippy::inline_always,
+    reason = "so that the caller's instruction set reaches the code"
+)]
+
+use super::packing::{Offsets, Segments};
+use super::simd::{Kernel, Simd};
+
+/// Output channels of a block. With three vectors of positions they fill 12 of AVX2's 16 registers, three more hold the
+/// inputs and one the weight.
+pub(crate) const CHANNELS: usize = 4;
+const VECTORS: usize = 3;
+/// What a packed buffer needs behind its last number: blocks may read, and then discard, that much.
+pub(crate) const SLACK: usize = 64;
+
+/// What a block's products are added to.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a> {
+    /// One number for each output channel, or zero.
+    Bias(Option<&'a [f32]>),
+    /// What the output already holds: the sum over earlier input channels. It is added last, for sums of sums lose
+    /// fewer digits than one long sum.
+    Output,
+}
+
+/// Adds the products of one block of input channels to one tile of outputs.
+pub(crate) struct Accumulate<'a, 'o> {
+    pub(crate) start: Start<'a>,
+    /// Packed inputs, with [`SLACK`].
+    pub(crate) inputs: &'a [f32],
+    /// Where each tap's numbers begin in `inputs`.
+    pub(crate) offsets: &'a Offsets,
+    pub(crate) n_taps: usize,
+    pub(crate) segments: Segments,
+    /// `[block of output channels][tap][channel of the block]`
+    pub(crate) weights: &'a [f32],
+    /// One slice for each output channel: its positions of this tile.
+    pub(crate) outputs: &'a mut [&'o mut [f32]],
+}
+
+impl Kernel for Accumulate<'_, '_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        for segment in 0..self.segments.count {
+            let mut done = 0;
+            while done < self.segments.len {
+                let left = (self.segments.len - done).div_ceil(S::LANES);
+                // Two and two are faster than three and one.
+                let vectors = if left == 4 { 2 } else { left.min(VECTORS) };
+                let place = Place {
+                    input: segment * self.segments.step + done,
+                    output: segment * self.segments.len + done,
+                    len: (self.segments.len - done).min(vectors * S::LANES),
+                };
+                match vectors {
+                    3 => self.all_channels::<S, 3>(simd, place),
+                    2 => self.all_channels::<S, 2>(simd, place),
+                    _ => self.all_channels::<S, 1>(simd, place),
+                }
+                done += vectors * S::LANES;
+            }
+        }
+    }
+}
+
+/// Positions of a block: where they begin in the packed inputs and in the outputs, and how many they are.
+#[derive(Clone, Copy)]
+struct Place {
+    input: usize,
+    output: usize,
+    len: usize,
+}
+
+impl Accumulate<'_, '_> {
+    #[inline(always)]
+    fn all_channels<S: Simd, const N: usize>(&mut self, simd: S, place: Place) {
+        let n_channels = self.outputs.len();
+        for first in (0..n_channels).step_by(CHANNELS) {
+            match n_channels - first {
+                1 => self.block::<S, 1, N>(simd, place, first),
+                2 => self.block::<S, 2, N>(simd, place, first),
+                3 => self.block::<S, 3, N>(simd, place, first),
+                _ => self.block::<S, 4, N>(simd, place, first),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn block<S: Simd, const M: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        place: Place,
+        first: usize,
+    ) {
+        let (offsets, furthest) = self.offsets.first(self.n_taps);
+        simd.call(Block::<M, N> {
+            start: match self.start {
+                Start::Bias(bias) => Start::Bias(bias.map(|bias| &bias[first..first + M])),
+                Start::Output => Start::Output,
+            },
+            inputs: &self.inputs[place.input..],
+            offsets,
+            furthest,
+            weights: &self.weights[first * self.n_taps..][..M * self.n_taps],
+            outputs: &mut self.outputs[first..first + M],
+            position: place.output,
+            len: place.len,
+        });
+    }
+}
+
+/// The products of M output channels and N vectors of positions.
+struct Block<'a, 'o, const M: usize, const N: usize> {
+    start: Start<'a>,
+    inputs: &'a [f32],
+    offsets: &'a [usize],
+    furthest: usize,
+    weights: &'a [f32],
+    outputs: &'a mut [&'o mut [f32]],
+    position: usize,
+    len: usize,
+}
+
+impl<const M: usize, const N: usize> Kernel for Block<'_, '_, M, N> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut sums = [[simd.splat(0.0); N]; M];
+        if let Start::Bias(Some(bias)) = self.start {
+            for (sums, bias) in sums.iter_mut().zip(bias) {
+                *sums = [simd.splat(*bias); N];
+            }
+        }
+        let offsets = (self.offsets, self.furthest);
+        multiply(simd, self.inputs, offsets, self.weights, &mut sums);
+        for (sums, output) in sums.iter_mut().zip(self.outputs) {
+            let row = &mut output[self.position..self.position + self.len];
+            if let Start::Output = self.start {
+                let before: [S::Vector; N] = load_row(simd, row);
+                for (sum, before) in sums.iter_mut().zip(before) {
+                    *sum = simd.mul_add(simd.splat(1.0), *sum, before);
+                }
+            }
+            store_row(simd, sums, row);
+        }
+    }
+}
+
+#[inline(always)]
+fn multiply<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    inputs: &[f32],
+    (offsets, furthest): (&[usize], usize),
+    weights: &[f32],
+    sums: &mut [[S::Vector; N]; M],
+) {
+    assert!(furthest + N * S::LANES <= inputs.len());
+    let mut total = *sums;
+    for (offset, weights) in offsets.iter().zip(weights.as_chunks::<M>().0) {
+        let mut vectors = [simd.splat(0.0); N];
+        for (n, vector) in vectors.iter_mut().enumerate() {
+            let from = inputs.as_ptr().wrapping_add(offset + n * S::LANES);
+            // SAFETY: no offset is beyond `furthest`, and the assertion leaves room for N vectors after it.
+            *vector = unsafe { simd.load(from) };
+        }
+        for (total, weight) in total.iter_mut().zip(weights) {
+            let weight = simd.splat_next(weight);
+            for n in 0..N {
+                total[n] = simd.mul_add(weight, vectors[n], total[n]);
+            }
+        }
+    }
+    *sums = total;
+}
+
+#[inline(always)]
+fn load_row<S: Simd, const N: usize>(simd: S, row: &[f32]) -> [S::Vector; N] {
+    let mut vectors = [simd.splat(0.0); N];
+    if row.len() >= N * S::LANES {
+        for (n, vector) in vectors.iter_mut().enumerate() {
+            let from = row.as_ptr().wrapping_add(n * S::LANES);
+            // SAFETY: the row has N vectors.
+            *vector = unsafe { simd.load(from) };
+        }
+    } else {
+        for (vector, part) in vectors.iter_mut().zip(row.chunks(S::LANES)) {
+            *vector = simd.load_part(part);
+        }
+    }
+    vectors
+}
+
+#[inline(always)]
+fn store_row<S: Simd, const N: usize>(simd: S, vectors: &[S::Vector; N], row: &mut [f32]) {
+    if row.len() >= N * S::LANES {
+        for (n, vector) in vectors.iter().enumerate() {
+            let to = row.as_mut_ptr().wrapping_add(n * S::LANES);
+            // SAFETY: the row has room for N vectors.
+            unsafe { simd.store(to, *vector) };
+        }
+    } else {
+        let mut whole = [0.0; 16];
+        assert!(S::LANES <= whole.len());
+        for (vector, part) in vectors.iter().zip(row.chunks_mut(S::LANES)) {
+            // SAFETY: `whole` has room for a vector.
+            unsafe { simd.store(whole.as_mut_ptr(), *vector) };
+            part.copy_from_slice(&whole[..part.len()]);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The inner loop of weight gradients: dot products along the positions, for a block of output channels × taps.
+#![expect(unsafe_code, reason = "unchecked loads in the inner loop")]
+#![expect(
+    clippy::inline_always,
+    reason = "so that the caller's instruction set reaches the code"
+)]
+
+use super::blocks::CHANNELS;
+use super::packing::{Offsets, Segments};
+use super::simd::{Kernel, Simd};
+
+const TAPS: usize = 3;
+/// Positions that one dot product runs over before it is added to the sums: long enough that adding up the lanes costs
+/// little, short enough that the gradients of [`GROUP`] channels stay in the innermost cache.
+const POSITIONS: usize = 384;
+const GROUP: usize = 16;
+
+/// Adds one tile's products of output gradients and inputs to the sums of a block of input channels.
+pub(crate) struct Dots<'a> {
+    /// Packed inputs.
+    pub(crate) inputs: &'a [f32],
+    /// Where each tap's numbers begin in `inputs`.
+    pub(crate) offsets: &'a Offsets,
+    pub(crate) n_taps: usize,
+    pub(crate) segments: Segments,
+    /// One slice for each output channel: its positions of this tile.
+    pub(crate) gradients: &'a [&'a [f32]],
+    /// `[output channel][tap]`; f64, since volumes have more positions than f32 has digits.
+    pub(crate) sums: &'a mut [f64],
+}
+
+/// Positions of one dot product: in each of `count` segments, `len` positions from `first` on.
+#[derive(Clone, Copy)]
+struct Span {
+    segment: usize,
+    count: usize,
+    first: usize,
+    len: usize,
+}
+
+impl Kernel for Dots<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let Segments { count, len, .. } = self.segments;
+        let at_once = (POSITIONS / len.max(1)).max(1);
+        let pieces = len.div_ceil(POSITIONS).max(1);
+        let piece = len.div_ceil(pieces).next_multiple_of(S::LANES);
+        for segment in (0..count).step_by(at_once) {
+            for first in (0..len).step_by(piece) {
+                let span = Span {
+                    segment,
+                    count: at_once.min(count - segment),
+                    first,
+                    len: piece.min(len - first),
+                };
+                self.all_channels(simd, span);
+            }
+        }
+    }
+}
+
+impl Dots<'_> {
+    #[inline(always)]
+    fn all_channels<S: Simd>(&mut self, simd: S, span: Span) {
+        let n_channels = self.gradients.len();
+        for group in (0..n_channels).step_by(GROUP) {
+            let end = n_channels.min(group + GROUP);
+            for tap in (0..self.n_taps).step_by(TAPS) {
+                for channel in (group..end).step_by(CHANNELS) {
+                    let channels = (end - channel).min(CHANNELS);
+                    match (channels, (self.n_taps - tap).min(TAPS)) {
+                        (4, 3) => self.block::<S, 4, 3>(simd, span, channel, tap),
+                        (4, 2) => self.block::<S, 4, 2>(simd, span, channel, tap),
+                        (4, _) => self.block::<S, 4, 1>(simd, span, channel, tap),
+                        (_, taps) => {
+                            for channel in channel..channel + channels {
+                                match taps {
+                                    3 => self.block::<S, 1, 3>(simd, span, channel, tap),
+                                    2 => self.block::<S, 1, 2>(simd, span, channel, tap),
+                                    _ => self.block::<S, 1, 1>(simd, span, channel, tap),
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn block<S: Simd, const M: usize, const T: usize>(
+        &mut self,
+        simd: S,
+        span: Span,
+        channel: usize,
+        tap: usize,
+    ) {
+        let mut sums = [[simd.splat(0.0); T]; M];
+        let offsets = self.offsets.first(self.n_taps).0;
+        for segment in span.segment..span.segment + span.count {
+            let mut inputs: [&[f32]; T] = [&[]; T];
+            for (input, offset) in inputs.iter_mut().zip(&offsets[tap..]) {
+                let from = offset + segment * self.segments.step + span.first;
+                *input = &self.inputs[from..from + span.len];
+            }
+            let mut gradients: [&[f32]; M] = [&[]; M];
+            for (gradient, channel) in gradients.iter_mut().zip(&self.gradients[channel..]) {
+                let from = segment * self.segments.len + span.first;
+                *gradient = &channel[from..from + span.len];
+            }
+            multiply(simd, inputs, gradients, span.len, &mut sums);
+        }
+        for (m, sums) in sums.iter().enumerate() {
+            let to = &mut self.sums[(channel + m) * self.n_taps + tap..][..T];
+            for (to, sum) in to.iter_mut().zip(sums) {
+                *to += f64::from(simd.sum(*sum));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn multiply<S: Simd, const M: usize, const T: usize>(
+    simd: S,
+    inputs: [&[f32]; T],
+    gradients: [&[f32]; M],
+    len: usize,
+    sums: &mut [[S::Vector; T]; M],
+) {
+    assert!(inputs.iter().all(|input| input.len() == len));
+    assert!(gradients.iter().all(|gradient| gradient.len() == len));
+    let whole = len / S::LANES * S::LANES;
+    let mut total = *sums;
+    for at in (0..whole).step_by(S::LANES) {
+        let mut vectors = [simd.splat(0.0); T];
+        for (vector, input) in vectors.iter_mut().zip(inputs) {
+            // SAFETY: each input has `len` numbers, and a vector at `at` ends at `whole` at the latest.
+            *vector = unsafe { simd.load(input.as_ptr().wrapping_add(at)) };
+        }
+        for m in 0..M {
+            // SAFETY: as for the inputs.
+            let gradient = unsafe { simd.load(gradients[m].as_ptr().wrapping_add(at)) };
+            for t in 0..T {
+                total[m][t] = simd.mul_add(gradient, vectors[t], total[m][t]);
+            }
+        }
+    }
+    if whole < len {
+        // Both factors end in zeros: what lies behind may be infinite.
+        for m in 0..M {
+            let gradient = simd.load_part(&gradients[m][whole..]);
+            for t in 0..T {
+                let input = simd.load_part(&inputs[t][whole..]);
+                total[m][t] = simd.mul_add(gradient, input, total[m][t]);
+            }
+        }
+    }
+    *sums = total;
+}

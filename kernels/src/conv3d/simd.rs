@@ -1,0 +1,290 @@
+//! Vectors of f32 that the kernels are written for, once: AVX2 with FMA where the processor has it, arrays elsewhere.
+//!
+//! A [`Kernel`] is generic over [`Simd`]; [`Level::run`] compiles it for each instruction set and calls the one that this
+//! machine has. An [`Avx2`] value exists only on processors that have the instructions, so holding one proves it.
+#![expect(unsafe_code, reason = "vector instructions")]
+#![expect(
+    clippy::inline_always,
+    reason = "so that the caller's instruction set reaches the code"
+)]
+#![expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "a weight is broadcast from memory"
+)]
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64 as arch;
+use std::sync::LazyLock;
+
+/// Code that runs on one instruction set or another. Implementations are `#[inline(always)]`: only then do the
+/// instructions of the caller reach them.
+pub(crate) trait Kernel {
+    fn run<S: Simd>(self, simd: S);
+}
+
+/// One instruction set.
+pub(crate) trait Simd: Copy {
+    type Vector: Copy;
+    const LANES: usize;
+
+    /// Runs an inner loop as a function of its own, so that it has all registers.
+    fn call(self, kernel: impl Kernel);
+
+    fn splat(self, value: f32) -> Self::Vector;
+
+    /// As [`Simd::splat`], but not before what stands before it in the code: an inner loop that needs every register
+    /// must not have two such vectors at once.
+    fn splat_next(self, value: &f32) -> Self::Vector;
+
+    /// `a · b + c`, rounded once where the machine can.
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// The sum of the lanes, always in the same order.
+    fn sum(self, vector: Self::Vector) -> f32;
+
+    /// # Safety
+    /// `LANES` numbers must be readable at `from`.
+    unsafe fn load(self, from: *const f32) -> Self::Vector;
+
+    /// The numbers of a slice of at most `LANES`, then zeros.
+    fn load_part(self, from: &[f32]) -> Self::Vector;
+
+    /// # Safety
+    /// `LANES` numbers must be writable at `to`.
+    unsafe fn store(self, to: *mut f32, vector: Self::Vector);
+}
+
+/// The instruction sets there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Level {
+    Portable(Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+}
+
+static DETECTED: LazyLock<Level> = LazyLock::new(|| {
+    #[cfg(target_arch = "x86_64")]
+    if std::env::var_os("BRAINAGE_SIMD").is_none_or(|wish| wish != "portable")
+        && let Some(avx2) = Avx2::detect()
+    {
+        return Level::Avx2(avx2);
+    }
+    Level::Portable(Portable)
+});
+
+impl Level {
+    /// The best that this machine has; `BRAINAGE_SIMD=portable` in the environment forces the portable code.
+    pub(crate) fn detect() -> Self {
+        *DETECTED
+    }
+
+    pub(crate) fn run(self, kernel: impl Kernel) {
+        match self {
+            Self::Portable(portable) => portable.call(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(avx2) => avx2.call(kernel),
+        }
+    }
+}
+
+/// Arrays of eight, which compilers turn into the vectors of the machine they compile for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portable;
+
+impl Simd for Portable {
+    type Vector = [f32; 8];
+    const LANES: usize = 8;
+
+    #[inline(never)]
+    fn call(self, kernel: impl Kernel) {
+        kernel.run(self);
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> [f32; 8] {
+        [value; 8]
+    }
+
+    #[inline(always)]
+    fn splat_next(self, value: &f32) -> [f32; 8] {
+        [*value; 8]
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: [f32; 8], b: [f32; 8], mut c: [f32; 8]) -> [f32; 8] {
+        for lane in 0..8 {
+            // Without the instruction, a fused multiply-add is a slow library call.
+            c[lane] = if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
+                a[lane].mul_add(b[lane], c[lane])
+            } else {
+                a[lane] * b[lane] + c[lane]
+            };
+        }
+        c
+    }
+
+    #[inline(always)]
+    fn sum(self, v: [f32; 8]) -> f32 {
+        ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> [f32; 8] {
+        // SAFETY: the caller vouches for eight numbers; the read needs no alignment.
+        unsafe { from.cast::<[f32; 8]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn load_part(self, from: &[f32]) -> [f32; 8] {
+        let mut vector = [0.0; 8];
+        for (lane, value) in vector.iter_mut().zip(from) {
+            *lane = *value;
+        }
+        vector
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, vector: [f32; 8]) {
+        // SAFETY: the caller vouches for eight numbers; the write needs no alignment.
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(vector) }
+    }
+}
+
+/// Proof that the processor has AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2 {
+    pub(crate) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+/// The mask of the first n lanes begins at `8 - n`.
+#[cfg(target_arch = "x86_64")]
+static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx2 {
+    type Vector = arch::__m256;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn call(self, kernel: impl Kernel) {
+        #[target_feature(enable = "avx2,fma")]
+        #[inline(never)]
+        fn with_instructions(avx2: Avx2, kernel: impl Kernel) {
+            kernel.run(avx2);
+        }
+        // SAFETY: `self` exists, so the processor has AVX2 and FMA.
+        unsafe { with_instructions(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> arch::__m256 {
+        // SAFETY: `self` exists, so the processor has AVX.
+        unsafe { arch::_mm256_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn splat_next(self, value: &f32) -> arch::__m256 {
+        #[target_feature(enable = "avx")]
+        #[inline]
+        fn broadcast(value: &f32) -> arch::__m256 {
+            let vector;
+            // The compiler reorders the intrinsic, and then moves half of the sums to and fro in every turn.
+            // SAFETY: reads one f32 behind a reference and writes nothing but `vector`.
+            unsafe {
+                std::arch::asm!(
+                    "vbroadcastss {vector}, dword ptr [{value}]",
+                    vector = out(ymm_reg) vector,
+                    value = in(reg) value,
+                    options(readonly, nostack, preserves_flags)
+                );
+            }
+            vector
+        }
+        // SAFETY: `self` exists, so the processor has AVX.
+        unsafe { broadcast(value) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: arch::__m256, b: arch::__m256, c: arch::__m256) -> arch::__m256 {
+        // SAFETY: `self` exists, so the processor has FMA.
+        unsafe { arch::_mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn sum(self, vector: arch::__m256) -> f32 {
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        fn sum(vector: arch::__m256) -> f32 {
+            let high = arch::_mm256_extractf128_ps::<1>(vector);
+            let four = arch::_mm_add_ps(arch::_mm256_castps256_ps128(vector), high);
+            let two = arch::_mm_add_ps(four, arch::_mm_movehl_ps(four, four));
+            arch::_mm_cvtss_f32(arch::_mm_add_ss(two, arch::_mm_movehdup_ps(two)))
+        }
+        // SAFETY: `self` exists, so the processor has AVX2.
+        unsafe { sum(vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> arch::__m256 {
+        // SAFETY: the caller vouches for eight numbers, `self` for AVX.
+        unsafe { arch::_mm256_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    fn load_part(self, from: &[f32]) -> arch::__m256 {
+        let first = 8 - from.len().min(8);
+        let mask = MASKS[first..first + 8].as_ptr().cast();
+        // SAFETY: eight numbers of the table follow `first`, which is at most 8; `self` vouches for AVX.
+        let mask = unsafe { arch::_mm256_loadu_si256(mask) };
+        // SAFETY: the mask lets only lanes inside the slice be read; `self` vouches for AVX.
+        unsafe { arch::_mm256_maskload_ps(from.as_ptr(), mask) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, vector: arch::__m256) {
+        // SAFETY: the caller vouches for eight numbers, `self` for AVX.
+        unsafe { arch::_mm256_storeu_ps(to, vector) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Check;
+
+    impl Kernel for Check {
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            let numbers: Vec<f32> = (1..=S::LANES).map(|n| n as f32).collect();
+            for n in 0..=S::LANES {
+                let sum = simd.sum(simd.load_part(&numbers[..n]));
+                assert_eq!(sum, (n * (n + 1) / 2) as f32);
+            }
+            // SAFETY: `numbers` has `LANES` numbers.
+            let vector = unsafe { simd.load(numbers.as_ptr()) };
+            let vector = simd.mul_add(vector, simd.splat(2.0), simd.splat(1.0));
+            let mut result = vec![0.0; S::LANES];
+            // SAFETY: `result` has room for `LANES` numbers.
+            unsafe { simd.store(result.as_mut_ptr(), vector) };
+            assert!(
+                result
+                    .iter()
+                    .zip(&numbers)
+                    .all(|(r, n)| *r == 2.0 * n + 1.0)
+            );
+        }
+    }
+
+    #[test]
+    fn each_instruction_set_loads_multiplies_sums_and_stores() {
+        Level::Portable(Portable).run(Check);
+        Level::detect().run(Check);
+    }
+}

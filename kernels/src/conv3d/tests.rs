@@ -1,0 +1,234 @@
+use super::*;
+use proptest::prelude::*;
+use simd::Portable;
+
+/// Largest error that a pass may make, relative to the largest value of its result.
+const TOLERANCE: f64 = 1e-6;
+
+/// Numbers without a pattern in −1..1.
+fn numbers(len: usize, seed: u32) -> Vec<f32> {
+    (0..len as u32)
+        .map(|at| {
+            let mixed = (at ^ seed).wrapping_mul(0x9E37_79B1);
+            let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x85EB_CA77);
+            (mixed >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+struct Arrays {
+    input: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    output_gradient: Vec<f32>,
+}
+
+impl Arrays {
+    fn of(g: &Geometry) -> Self {
+        Self {
+            input: numbers(g.input_len(), 1),
+            weight: numbers(g.weight_len(), 2),
+            bias: numbers(g.out_channels, 3),
+            output_gradient: numbers(g.output_len(), 4),
+        }
+    }
+
+    /// Values, gradient of the input, gradient of the weights.
+    fn passes(&self, level: Level, algorithm: Algorithm, g: &Geometry) -> [Vec<f32>; 3] {
+        let bias = Some(&self.bias[..]);
+        [
+            forward_at(level, algorithm, g, (&self.input, &self.weight, bias)),
+            input_gradient_at(level, algorithm, g, (&self.output_gradient, &self.weight)),
+            weight_gradient_at(level, algorithm, g, (&self.input, &self.output_gradient)),
+        ]
+    }
+}
+
+#[track_caller]
+fn check_close(found: &[f32], expected: &[f64], what: impl std::fmt::Debug) {
+    assert_eq!(found.len(), expected.len(), "{what:?}");
+    let scale = expected
+        .iter()
+        .fold(0.0, |scale: f64, e| scale.max(e.abs()));
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (f64::from(*found) - expected).abs();
+        assert!(
+            error <= TOLERANCE * scale,
+            "{found} instead of {expected} at {at}, scale {scale}: {what:?}"
+        );
+    }
+}
+
+/// Compares all algorithms on all instruction sets with the definition.
+#[track_caller]
+fn check(g: &Geometry) {
+    let arrays = Arrays::of(g);
+    let expected = [
+        reference::forward(g, &arrays.input, &arrays.weight, &arrays.bias),
+        reference::input_gradient(g, &arrays.output_gradient, &arrays.weight),
+        reference::weight_gradient(g, &arrays.input, &arrays.output_gradient),
+    ];
+    for level in [Level::Portable(Portable), Level::detect()] {
+        for algorithm in Algorithm::ALL {
+            let found = arrays.passes(level, algorithm, g);
+            for (pass, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                check_close(found, expected, (level, algorithm, pass, g));
+            }
+        }
+    }
+}
+
+prop_compose! {
+    fn geometries()(
+        batch in 1usize..3,
+        in_channels in 1usize..6,
+        out_channels in 1usize..10,
+        input in prop::array::uniform3(1usize..11),
+        kernel in prop::array::uniform3(1usize..7),
+        stride in prop::array::uniform3(1usize..3),
+        padding in prop::array::uniform3(0usize..4),
+    ) -> Geometry {
+        Geometry { batch, in_channels, out_channels, input, kernel, stride, padding }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn every_algorithm_equals_the_definition(g in geometries()) {
+        check(&g);
+    }
+}
+
+fn cube(batch: usize, channels: [usize; 2], side: usize, kernel: usize) -> Geometry {
+    Geometry {
+        batch,
+        in_channels: channels[0],
+        out_channels: channels[1],
+        input: [side, side + 1, side],
+        kernel: [kernel; 3],
+        stride: [1; 3],
+        padding: [kernel / 2; 3],
+    }
+}
+
+#[test]
+fn several_tiles_and_blocks_of_channels_give_the_sum_over_all() {
+    // More input channels than a block has.
+    check(&cube(2, [40, 17], 5, 3));
+    // Planes that are cut along y, and several x in a tile.
+    check(&cube(1, [9, 3], 26, 3));
+    check(&cube(2, [1, 8], 20, 6));
+    // Channel mixing, and a picture with x = 1.
+    check(&cube(2, [70, 20], 7, 1));
+    let mut picture = cube(3, [19, 33], 9, 3);
+    (picture.input[0], picture.kernel[0], picture.padding[0]) = (1, 1, 0);
+    check(&picture);
+    picture.stride = [1, 2, 2];
+    check(&picture);
+}
+
+#[test]
+fn strides_beyond_the_kernel_skip_voxels() {
+    let mut g = cube(1, [2, 3], 9, 2);
+    g.stride = [3, 4, 5];
+    check(&g);
+}
+
+#[test]
+fn one_and_two_threads_give_the_same_bits() {
+    for g in [
+        cube(3, [1, 8], 19, 3),
+        cube(1, [33, 34], 6, 3),
+        cube(2, [3, 2], 8, 1),
+    ] {
+        let arrays = Arrays::of(&g);
+        for algorithm in Algorithm::ALL {
+            let [one, two] = [1, 2].map(|n_threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
+                let passes = || arrays.passes(Level::detect(), algorithm, &g);
+                let passes = pool.build().unwrap().install(passes);
+                passes.map(|pass| pass.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+            });
+            assert_eq!(one, two);
+        }
+    }
+}
+
+#[test]
+fn a_kernel_larger_than_the_padded_input_gives_an_empty_output_and_no_gradient() {
+    let mut g = cube(2, [3, 4], 3, 6);
+    g.padding = [1, 1, 1];
+    for algorithm in Algorithm::ALL {
+        let weight = numbers(g.weight_len(), 1);
+        let input = numbers(g.input_len(), 2);
+        assert!(forward(algorithm, &g, &input, &weight, None).is_empty());
+        let gradient = input_gradient(algorithm, &g, &[], &weight);
+        assert_eq!(gradient, vec![0.0; g.input_len()]);
+        let gradient = weight_gradient(algorithm, &g, &input, &[]);
+        assert_eq!(gradient, vec![0.0; g.weight_len()]);
+    }
+    assert_eq!(bias_gradient(&g, &[]), [0.0; 4]);
+}
+
+#[test]
+fn a_convolution_without_input_channels_is_its_bias() {
+    let g = cube(2, [0, 2], 3, 3);
+    let output = forward(Algorithm::Direct, &g, &[], &[], Some(&[1.0, 2.0]));
+    assert_eq!(output.len(), g.output_len());
+    assert!(output[..36].iter().all(|v| *v == 1.0));
+    assert!(output[36..72].iter().all(|v| *v == 2.0));
+}
+
+#[test]
+fn arrays_of_the_wrong_length_give_an_empty_result() {
+    let g = cube(1, [1, 1], 3, 3);
+    for algorithm in Algorithm::ALL {
+        assert!(forward(algorithm, &g, &[1.0], &[1.0], None).is_empty());
+        assert!(input_gradient(algorithm, &g, &[1.0], &[1.0]).is_empty());
+        assert!(weight_gradient(algorithm, &g, &[1.0], &[1.0]).is_empty());
+    }
+    assert!(bias_gradient(&g, &[1.0]).is_empty());
+    let standing = Geometry {
+        stride: [1, 0, 1],
+        ..g
+    };
+    assert!(!Algorithm::Direct.supports(&standing));
+}
+
+#[test]
+fn an_infinite_voxel_reaches_exactly_the_outputs_and_weights_that_see_it() {
+    let mut g = cube(2, [2, 5], 7, 3);
+    g.stride = [1, 2, 1];
+    let mut arrays = Arrays::of(&g);
+    for bad in [f32::INFINITY, f32::NAN] {
+        for at in [0, 100, g.input_len() - 1] {
+            let before = std::mem::replace(&mut arrays.input[at], bad);
+            let values = reference::forward(&g, &arrays.input, &arrays.weight, &arrays.bias);
+            let gradient = reference::weight_gradient(&g, &arrays.input, &arrays.output_gradient);
+            for level in [Level::Portable(Portable), Level::detect()] {
+                for algorithm in Algorithm::ALL {
+                    let [v, _, w] = arrays.passes(level, algorithm, &g);
+                    for (found, expected) in [(v, &values), (w, &gradient)] {
+                        let mut pairs = found.iter().zip(expected);
+                        assert!(pairs.all(|(f, e)| f.is_finite() == e.is_finite()));
+                    }
+                }
+            }
+            arrays.input[at] = before;
+        }
+    }
+}
+
+#[test]
+fn the_bias_gradient_sums_each_channel_over_samples_and_positions() {
+    let g = cube(3, [1, 5], 6, 3);
+    let gradient = numbers(g.output_len(), 9);
+    let positions: usize = g.output().iter().product();
+    let mut expected = vec![0.0; 5];
+    for (at, value) in gradient.iter().enumerate() {
+        expected[at / positions % 5] += f64::from(*value);
+    }
+    check_close(&bias_gradient(&g, &gradient), &expected, g);
+}
