@@ -1,10 +1,10 @@
 //! 3D convolution with dense or eigen weights.
 
 use burn::module::{Module, Param};
-use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
+use super::conv3d_op::conv3d;
 use super::weight::{InitialMatrix, Weight, WeightForm};
 
 /// Shape of a convolution with cubic kernels.
@@ -81,8 +81,8 @@ impl Conv3d {
             .weight
             .compose()
             .reshape([self.out_channels, self.in_channels, k, k, k]);
-        let options = ConvOptions::new([self.stride; 3], [self.padding; 3], [1; 3], 1);
-        module::conv3d(input, kernel, Some(self.bias.val()), options)
+        let (stride, padding) = ([self.stride; 3], [self.padding; 3]);
+        conv3d(input, kernel, self.bias.val(), stride, padding)
     }
 
     /// The same function with dense weights.

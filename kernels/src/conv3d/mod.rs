@@ -41,6 +41,14 @@ impl Algorithm {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Direct, Self::Gemm];
 
+    /// Its name in `BRAINAGE_CONV` and in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Gemm => "gemm",
+        }
+    }
+
     /// Whether it can compute this convolution.
     pub fn supports(self, geometry: &Geometry) -> bool {
         match self {
@@ -285,4 +293,20 @@ fn sum(numbers: &[f32]) -> f64 {
         }
     }
     sums.iter().sum::<f64>() + rest.iter().copied().map(f64::from).sum::<f64>()
+}
+
+/// What is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// Values.
+    Forward,
+    /// Gradient of the input.
+    InputGradient,
+    /// Gradient of the weights.
+    WeightGradient,
+}
+
+/// The algorithm that is likely to be fastest.
+pub fn choose(_: &Geometry, _: Pass) -> Algorithm {
+    Algorithm::Direct
 }
