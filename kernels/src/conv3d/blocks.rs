@@ -43,23 +43,14 @@ pub(crate) struct Accumulate<'a, 'o> {
 impl Kernel for Accumulate<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        for segment in 0..self.segments.count {
-            let mut done = 0;
-            while done < self.segments.len {
-                let left = (self.segments.len - done).div_ceil(S::LANES);
-                // Two and two are faster than three and one.
-                let vectors = if left == 4 { 2 } else { left.min(VECTORS) };
-                let place = Place {
-                    input: segment * self.segments.step + done,
-                    output: segment * self.segments.len + done,
-                    len: (self.segments.len - done).min(vectors * S::LANES),
-                };
-                match vectors {
-                    3 => self.all_channels::<S, 3>(simd, place),
-                    2 => self.all_channels::<S, 2>(simd, place),
-                    _ => self.all_channels::<S, 1>(simd, place),
-                }
-                done += vectors * S::LANES;
+        // Channels outside: the outputs are then written in runs, however far apart their channels are.
+        let n_channels = self.outputs.len();
+        for first in (0..n_channels).step_by(CHANNELS) {
+            match n_channels - first {
+                1 => self.channels::<S, 1>(simd, first),
+                2 => self.channels::<S, 2>(simd, first),
+                3 => self.channels::<S, 3>(simd, first),
+                _ => self.channels::<S, 4>(simd, first),
             }
         }
     }
@@ -75,14 +66,25 @@ struct Place {
 
 impl Accumulate<'_, '_> {
     #[inline(always)]
-    fn all_channels<S: Simd, const N: usize>(&mut self, simd: S, place: Place) {
-        let n_channels = self.outputs.len();
-        for first in (0..n_channels).step_by(CHANNELS) {
-            match n_channels - first {
-                1 => self.block::<S, 1, N>(simd, place, first),
-                2 => self.block::<S, 2, N>(simd, place, first),
-                3 => self.block::<S, 3, N>(simd, place, first),
-                _ => self.block::<S, 4, N>(simd, place, first),
+    fn channels<S: Simd, const M: usize>(&mut self, simd: S, first: usize) {
+        let Segments { count, step, len } = self.segments;
+        for segment in 0..count {
+            let mut done = 0;
+            while done < len {
+                let left = (len - done).div_ceil(S::LANES);
+                // Two and two are faster than three and one.
+                let vectors = if left == 4 { 2 } else { left.min(VECTORS) };
+                let place = Place {
+                    input: segment * step + done,
+                    output: segment * len + done,
+                    len: (len - done).min(vectors * S::LANES),
+                };
+                match vectors {
+                    3 => self.block::<S, M, 3>(simd, place, first),
+                    2 => self.block::<S, M, 2>(simd, place, first),
+                    _ => self.block::<S, M, 1>(simd, place, first),
+                }
+                done += vectors * S::LANES;
             }
         }
     }

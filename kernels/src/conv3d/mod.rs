@@ -194,10 +194,10 @@ fn input_gradient_at(
     let n_taps: usize = g.kernel.iter().product();
     for phase in Phase::all(g) {
         let c = &phase.correlation;
+        let taps = phase.taps();
         // Output and input channels change places.
-        let weight = |o: usize, i: usize, tap: usize| {
-            weight[(i * g.in_channels + o) * n_taps + phase.tap(tap)]
-        };
+        let weight =
+            |o: usize, i: usize, tap: usize| weight[(i * g.in_channels + o) * n_taps + taps[tap]];
         let arrays = (output_gradient, &weight, None);
         if phase.is_whole() {
             correlate(level, algorithm, c, arrays, &mut gradient);

@@ -1,6 +1,7 @@
 //! Tiles of the output, and what a packing of the inputs for one tile offers the inner loops.
 
 use super::correlation::Correlation;
+use super::simd::Level;
 use std::cell::RefCell;
 
 /// Products that one block of input channels adds to an output: inputs of that many taps for one block of positions stay
@@ -20,7 +21,7 @@ pub(crate) trait Packing: Sync {
     fn offsets(&self) -> &Offsets;
     fn segments(&self, tile: &Tile) -> Segments;
     /// Packs input channels of one sample, at most a block.
-    fn pack(&self, channels: &[f32], tile: &Tile, buffer: &mut [f32]);
+    fn pack(&self, level: Level, channels: &[f32], tile: &Tile, buffer: &mut [f32]);
 }
 
 /// Where each tap's numbers begin in a packed buffer: `[input channel of the block][tap]`.

@@ -35,7 +35,7 @@ pub(crate) fn values(
             let block_len = packing.channel_block() * in_voxels;
             with_workspace(packing.buffer_len(), |buffer| {
                 for (block, channels) in sample.chunks(block_len).enumerate() {
-                    packing.pack(channels, &task.tile, buffer);
+                    packing.pack(level, channels, &task.tile, buffer);
                     let first = block * packing.channel_block();
                     let n_in = channels.len() / in_voxels;
                     level.run(Accumulate {
@@ -153,7 +153,7 @@ fn block_sums<'t>(
             .map(|channel| &channel[position..position + n_positions])
             .collect();
         with_workspace(packing.buffer_len(), |buffer| {
-            packing.pack(channels, tile, buffer);
+            packing.pack(level, channels, tile, buffer);
             level.run(Dots {
                 inputs: buffer,
                 offsets: packing.offsets(),

@@ -3,9 +3,19 @@
 //! With the rows of a plane back to back, as long as the output's, a vector may run over the end of a row: no lane is
 //! lost to padding or to short rows, and the inner loop has no borders. Strides along y sort the rows by their rest.
 
+#![expect(
+    clippy::inline_always,
+    reason = "so that the caller's instruction set reaches the code"
+)]
+
+mod row_copy;
+
 use super::blocks::SLACK;
 use super::correlation::Correlation;
 use super::packing::{BUFFER, Offsets, Packing, Segments, Tile, channel_block, tile_that_fits};
+use super::simd::{Kernel, Level, Simd};
+pub(crate) use row_copy::copy;
+use row_copy::{RowCopy, zero};
 
 /// A packed input channel is `[tap along z][rest of y][x][y][output z]`.
 pub(crate) struct Rows {
@@ -15,6 +25,8 @@ pub(crate) struct Rows {
     /// Sides of a packed channel, without the z.
     sides: Sides,
     offsets: Offsets,
+    /// For each tap along z.
+    copies: Vec<RowCopy>,
 }
 
 #[derive(Clone, Copy)]
@@ -72,6 +84,7 @@ impl Rows {
             tile,
             sides,
             offsets: Offsets::new(offsets),
+            copies: (0..c.kernel[2]).map(|tap| RowCopy::new(c, tap)).collect(),
         }
     }
 
@@ -79,36 +92,56 @@ impl Rows {
         self.sides.channel_len(&self.correlation)
     }
 
-    fn pack_channel(&self, channel: &[f32], tile: &Tile, packed: &mut [f32]) {
+    #[inline(always)]
+    fn pack_channel<S: Simd>(&self, simd: S, channel: &[f32], tile: &Tile, packed: &mut [f32]) {
         let c = &self.correlation;
-        let [ix, iy, iz] = c.input;
+        let [_, iy, iz] = c.input;
+        let oz = c.output[2];
         let inside = |at: usize, axis: usize| {
             let at = at.checked_add_signed(-c.before[axis])?;
             (at < c.input[axis]).then_some(at)
         };
         let n_planes = (tile.nx - 1) * c.stride[0] + c.kernel[0];
         let n_rows = tile.ny + (c.kernel[1] - 1) / c.stride[1];
-        debug_assert_eq!(channel.len(), ix * iy * iz);
-        for tap in 0..c.kernel[2] {
-            let row = RowCopy::new(c, tap);
-            for rest in 0..self.sides.rests {
-                for plane in 0..n_planes {
-                    let x = inside(tile.x * c.stride[0] + plane, 0);
-                    let to = ((tap * self.sides.rests + rest) * self.sides.planes + plane)
-                        * self.sides.rows
-                        * c.output[2];
-                    let rows = packed[to..].chunks_mut(c.output[2]).take(n_rows);
-                    for (r, to) in rows.enumerate() {
-                        let y = inside((tile.y + r) * c.stride[1] + rest, 1);
-                        match (x, y) {
-                            (Some(x), Some(y)) => {
-                                row.copy(&channel[(x * iy + y) * iz..][..iz], to);
-                            }
-                            _ => to.fill(0.0),
+        let tap_len = self.sides.rests * self.sides.planes * self.sides.rows * oz;
+        for rest in 0..self.sides.rests {
+            for plane in 0..n_planes {
+                let x = inside(tile.x * c.stride[0] + plane, 0);
+                for row in 0..n_rows {
+                    let y = inside((tile.y + row) * c.stride[1] + rest, 1);
+                    let to = (rest * self.sides.planes + plane) * self.sides.rows + row;
+                    let taps = packed[to * oz..].chunks_mut(tap_len);
+                    if let (Some(x), Some(y)) = (x, y) {
+                        let from = &channel[(x * iy + y) * iz..][..iz];
+                        for (copy, to) in self.copies.iter().zip(taps) {
+                            copy.run(simd, from, &mut to[..oz]);
+                        }
+                    } else {
+                        for to in taps {
+                            zero(simd, &mut to[..oz]);
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+struct Pack<'a> {
+    rows: &'a Rows,
+    channels: &'a [f32],
+    tile: &'a Tile,
+    buffer: &'a mut [f32],
+}
+
+impl Kernel for Pack<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let voxels = self.rows.correlation.input.iter().product();
+        let channels = self.channels.chunks(voxels);
+        let packed = self.buffer.chunks_mut(self.rows.channel_len());
+        for (channel, packed) in channels.zip(packed) {
+            self.rows.pack_channel(simd, channel, self.tile, packed);
         }
     }
 }
@@ -139,55 +172,12 @@ impl Packing for Rows {
         }
     }
 
-    fn pack(&self, channels: &[f32], tile: &Tile, buffer: &mut [f32]) {
-        let voxels = self.correlation.input.iter().product();
-        let channels = channels.chunks(voxels);
-        for (channel, packed) in channels.zip(buffer.chunks_mut(self.channel_len())) {
-            self.pack_channel(channel, tile, packed);
-        }
-    }
-}
-
-/// How one tap sees a row along z: zeros, every `stride`-th voxel from `first` on, zeros.
-struct RowCopy {
-    zeros_before: usize,
-    end: usize,
-    first: usize,
-    stride: usize,
-}
-
-impl RowCopy {
-    fn new(c: &Correlation, tap: usize) -> Self {
-        let (n, stride) = (c.output[2], c.stride[2]);
-        let outside = c.before[2] - tap as isize;
-        let zeros_before = usize::try_from(outside)
-            .unwrap_or(0)
-            .div_ceil(stride)
-            .min(n);
-        let end = c.input[2].saturating_add_signed(outside).div_ceil(stride);
-        Self {
-            zeros_before,
-            end: end.clamp(zeros_before, n),
-            first: (zeros_before * stride).saturating_add_signed(-outside),
-            stride,
-        }
-    }
-
-    #[inline]
-    fn copy(&self, from: &[f32], to: &mut [f32]) {
-        to[..self.zeros_before].fill(0.0);
-        to[self.end..].fill(0.0);
-        let to = &mut to[self.zeros_before..self.end];
-        if to.is_empty() {
-            return;
-        }
-        let from = &from[self.first..];
-        if self.stride == 1 {
-            to.copy_from_slice(&from[..to.len()]);
-        } else {
-            for (to, from) in to.iter_mut().zip(from.iter().step_by(self.stride)) {
-                *to = *from;
-            }
-        }
+    fn pack(&self, level: Level, channels: &[f32], tile: &Tile, buffer: &mut [f32]) {
+        level.run(Pack {
+            rows: self,
+            channels,
+            tile,
+            buffer,
+        });
     }
 }

@@ -3,11 +3,16 @@
 //! The matrix of inputs (a row for each input channel and tap, a column for each position) is never whole in memory: a
 //! tile of it, small enough for the second-level cache, is built from the direct convolution's rows. The product is the
 //! direct convolution's inner loop, over all positions of the tile in one run.
+#![expect(
+    clippy::inline_always,
+    reason = "so that the caller's instruction set reaches the code"
+)]
 
 use super::blocks::SLACK;
 use super::correlation::Correlation;
-use super::direct::Rows;
+use super::direct::{Rows, copy};
 use super::packing::{BUFFER, Offsets, Packing, Segments, Tile, channel_block, tile_that_fits};
+use super::simd::{Kernel, Level, Simd};
 
 /// Packed inputs are `[input channel][tap][position]`; one channel of [`Rows`] lies behind them while packing.
 pub(crate) struct Columns {
@@ -66,23 +71,43 @@ impl Packing for Columns {
         }
     }
 
-    fn pack(&self, channels: &[f32], tile: &Tile, buffer: &mut [f32]) {
+    fn pack(&self, level: Level, channels: &[f32], tile: &Tile, buffer: &mut [f32]) {
         let matrix_len = self.channel_block * self.n_taps * self.n_positions;
         let (matrix, rows) = buffer.split_at_mut(matrix_len + SLACK);
-        let Segments { count, step, len } = self.rows.segments(tile);
-        let channel_len = self.n_taps * self.n_positions;
-        for (channel, matrix) in channels
-            .chunks(self.input_voxels)
-            .zip(matrix.chunks_mut(channel_len))
+        let matrices = matrix.chunks_mut(self.n_taps * self.n_positions);
+        for (channel, matrix) in channels.chunks(self.input_voxels).zip(matrices) {
+            self.rows.pack(level, channel, tile, rows);
+            level.run(Expand {
+                rows,
+                offsets: self.rows.offsets().first(self.n_taps).0,
+                segments: self.rows.segments(tile),
+                matrix,
+                n_positions: self.n_positions,
+            });
+        }
+    }
+}
+
+/// Copies the positions of every tap from one channel's rows.
+struct Expand<'a> {
+    rows: &'a [f32],
+    offsets: &'a [usize],
+    segments: Segments,
+    matrix: &'a mut [f32],
+    n_positions: usize,
+}
+
+impl Kernel for Expand<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Segments { count, step, len } = self.segments;
+        for (offset, row) in self
+            .offsets
+            .iter()
+            .zip(self.matrix.chunks_mut(self.n_positions))
         {
-            self.rows.pack(channel, tile, rows);
-            let offsets = self.rows.offsets().first(self.n_taps).0;
-            for (offset, row) in offsets.iter().zip(matrix.chunks_mut(self.n_positions)) {
-                for (segment, to) in row.chunks_mut(len).take(count).enumerate() {
-                    let from = &rows[offset + segment * step..];
-                    let n = to.len().min(len);
-                    to[..n].copy_from_slice(&from[..n]);
-                }
+            for (segment, to) in row[..count * len].chunks_mut(len).enumerate() {
+                copy(simd, &self.rows[offset + segment * step..][..len], to);
             }
         }
     }
