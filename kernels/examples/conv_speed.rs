@@ -20,7 +20,7 @@ fn main() {
         .num_threads(n_threads)
         .build()
         .expect("no pool");
-    let peak = peak_gflops() * n_threads as f64;
+    let peak: f64 = pool.broadcast(|_| peak_gflops()).iter().sum();
     println!("{n_threads} threads, FMA peak {peak:.0} GFLOP/s (GFLOP/s, share of the peak, ms)");
     println!(
         "{:32}{:7}{:>18}{:>18}{:>18}",

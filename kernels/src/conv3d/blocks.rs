@@ -5,8 +5,9 @@
     reason = "so that the caller's instruction set reaches the code"
 )]
 
-use super::packing::{Offsets, Segments};
+use super::packing::{Offsets, Segment};
 use super::simd::{Kernel, Simd};
+use std::mem::MaybeUninit;
 
 /// Output channels of a block. With three vectors of positions they fill 12 of AVX2's 16 registers, three more hold the
 /// inputs and one the weight.
@@ -30,36 +31,38 @@ pub(crate) struct Accumulate<'a, 'o> {
     pub(crate) start: Start<'a>,
     /// Packed inputs, with [`SLACK`].
     pub(crate) inputs: &'a [f32],
-    /// Where each tap's numbers begin in `inputs`.
-    pub(crate) offsets: &'a Offsets,
+    /// Taps of all input channels of the block.
     pub(crate) n_taps: usize,
-    pub(crate) segments: Segments,
+    pub(crate) segments: &'a [Segment<'a>],
     /// `[block of output channels][tap][channel of the block]`
     pub(crate) weights: &'a [f32],
     /// One slice for each output channel: its positions of this tile.
-    pub(crate) outputs: &'a mut [&'o mut [f32]],
+    pub(crate) outputs: &'a mut [&'o mut [MaybeUninit<f32>]],
 }
 
-impl Kernel for Accumulate<'_, '_> {
+impl<'a, 'o> Accumulate<'a, 'o> {
+    /// # Safety
+    /// With [`Start::Output`], the segments of all outputs must have been written before.
+    pub(crate) unsafe fn vouched(self) -> Vouched<'a, 'o> {
+        Vouched(self)
+    }
+}
+
+/// A task whose caller has vouched for what its outputs hold.
+pub(crate) struct Vouched<'a, 'o>(Accumulate<'a, 'o>);
+
+impl Kernel for Vouched<'_, '_> {
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
-        for segment in 0..self.segments.count {
-            let mut done = 0;
-            while done < self.segments.len {
-                let left = (self.segments.len - done).div_ceil(S::LANES);
-                // Two and two are faster than three and one.
-                let vectors = if left == 4 { 2 } else { left.min(VECTORS) };
-                let place = Place {
-                    input: segment * self.segments.step + done,
-                    output: segment * self.segments.len + done,
-                    len: (self.segments.len - done).min(vectors * S::LANES),
-                };
-                match vectors {
-                    3 => self.all_channels::<S, 3>(simd, place),
-                    2 => self.all_channels::<S, 2>(simd, place),
-                    _ => self.all_channels::<S, 1>(simd, place),
-                }
-                done += vectors * S::LANES;
+    fn run<S: Simd>(self, simd: S) {
+        let mut task = self.0;
+        // Channels outside: the outputs are then written in runs, however far apart their channels are.
+        let n_channels = task.outputs.len();
+        for first in (0..n_channels).step_by(CHANNELS) {
+            match n_channels - first {
+                1 => task.channels::<S, 1>(simd, first),
+                2 => task.channels::<S, 2>(simd, first),
+                3 => task.channels::<S, 3>(simd, first),
+                _ => task.channels::<S, 4>(simd, first),
             }
         }
     }
@@ -67,7 +70,8 @@ impl Kernel for Accumulate<'_, '_> {
 
 /// Positions of a block: where they begin in the packed inputs and in the outputs, and how many they are.
 #[derive(Clone, Copy)]
-struct Place {
+struct Place<'a> {
+    offsets: &'a Offsets,
     input: usize,
     output: usize,
     len: usize,
@@ -75,14 +79,25 @@ struct Place {
 
 impl Accumulate<'_, '_> {
     #[inline(always)]
-    fn all_channels<S: Simd, const N: usize>(&mut self, simd: S, place: Place) {
-        let n_channels = self.outputs.len();
-        for first in (0..n_channels).step_by(CHANNELS) {
-            match n_channels - first {
-                1 => self.block::<S, 1, N>(simd, place, first),
-                2 => self.block::<S, 2, N>(simd, place, first),
-                3 => self.block::<S, 3, N>(simd, place, first),
-                _ => self.block::<S, 4, N>(simd, place, first),
+    fn channels<S: Simd, const M: usize>(&mut self, simd: S, first: usize) {
+        for segment in self.segments {
+            let mut done = 0;
+            while done < segment.len {
+                let left = (segment.len - done).div_ceil(S::LANES);
+                // Two and two are faster than three and one.
+                let vectors = if left == 4 { 2 } else { left.min(VECTORS) };
+                let place = Place {
+                    offsets: segment.offsets,
+                    input: done,
+                    output: segment.position + done,
+                    len: (segment.len - done).min(vectors * S::LANES),
+                };
+                match vectors {
+                    3 => self.block::<S, M, 3>(simd, place, first),
+                    2 => self.block::<S, M, 2>(simd, place, first),
+                    _ => self.block::<S, M, 1>(simd, place, first),
+                }
+                done += vectors * S::LANES;
             }
         }
     }
@@ -91,10 +106,10 @@ impl Accumulate<'_, '_> {
     fn block<S: Simd, const M: usize, const N: usize>(
         &mut self,
         simd: S,
-        place: Place,
+        place: Place<'_>,
         first: usize,
     ) {
-        let (offsets, furthest) = self.offsets.first(self.n_taps);
+        let (offsets, furthest) = place.offsets.first(self.n_taps);
         simd.call(Block::<M, N> {
             start: match self.start {
                 Start::Bias(bias) => Start::Bias(bias.map(|bias| &bias[first..first + M])),
@@ -118,7 +133,7 @@ struct Block<'a, 'o, const M: usize, const N: usize> {
     offsets: &'a [usize],
     furthest: usize,
     weights: &'a [f32],
-    outputs: &'a mut [&'o mut [f32]],
+    outputs: &'a mut [&'o mut [MaybeUninit<f32>]],
     position: usize,
     len: usize,
 }
@@ -137,6 +152,8 @@ impl<const M: usize, const N: usize> Kernel for Block<'_, '_, M, N> {
         for (sums, output) in sums.iter_mut().zip(self.outputs) {
             let row = &mut output[self.position..self.position + self.len];
             if let Start::Output = self.start {
+                // SAFETY: the caller of `vouched` knows the outputs to be written.
+                let row = unsafe { row.assume_init_ref() };
                 let before: [S::Vector; N] = load_row(simd, row);
                 for (sum, before) in sums.iter_mut().zip(before) {
                     *sum = simd.mul_add(simd.splat(1.0), *sum, before);
@@ -192,10 +209,14 @@ fn load_row<S: Simd, const N: usize>(simd: S, row: &[f32]) -> [S::Vector; N] {
 }
 
 #[inline(always)]
-fn store_row<S: Simd, const N: usize>(simd: S, vectors: &[S::Vector; N], row: &mut [f32]) {
+fn store_row<S: Simd, const N: usize>(
+    simd: S,
+    vectors: &[S::Vector; N],
+    row: &mut [MaybeUninit<f32>],
+) {
     if row.len() >= N * S::LANES {
         for (n, vector) in vectors.iter().enumerate() {
-            let to = row.as_mut_ptr().wrapping_add(n * S::LANES);
+            let to = row.as_mut_ptr().wrapping_add(n * S::LANES).cast();
             // SAFETY: the row has room for N vectors.
             unsafe { simd.store(to, *vector) };
         }
@@ -205,7 +226,9 @@ fn store_row<S: Simd, const N: usize>(simd: S, vectors: &[S::Vector; N], row: &m
         for (vector, part) in vectors.iter().zip(row.chunks_mut(S::LANES)) {
             // SAFETY: `whole` has room for a vector.
             unsafe { simd.store(whole.as_mut_ptr(), *vector) };
-            part.copy_from_slice(&whole[..part.len()]);
+            for (to, value) in part.iter_mut().zip(whole) {
+                to.write(value);
+            }
         }
     }
 }

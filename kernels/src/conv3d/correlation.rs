@@ -127,15 +127,18 @@ impl Phase {
         }
     }
 
-    /// The tap of the convolution that a tap of this phase's correlation is: mirrored, and every `stride`-th.
-    pub(crate) fn tap(&self, tap: usize) -> usize {
+    /// The taps of the convolution that the taps of this phase's correlation are: mirrored, and every `stride`-th.
+    pub(crate) fn taps(&self) -> Vec<usize> {
         let [_, ky, kz] = self.correlation.kernel;
-        let place = [tap / (ky * kz), tap / kz % ky, tap % kz];
-        let [x, y, z]: [usize; 3] = std::array::from_fn(|axis| {
-            let PhaseAxis { rest, n_taps, .. } = self.axes[axis];
-            rest + self.stride[axis] * (n_taps - 1 - place[axis])
-        });
-        (x * self.kernel[1] + y) * self.kernel[2] + z
+        let tap_of = |tap: usize| {
+            let place = [tap / (ky * kz), tap / kz % ky, tap % kz];
+            let [x, y, z]: [usize; 3] = std::array::from_fn(|axis| {
+                let PhaseAxis { rest, n_taps, .. } = self.axes[axis];
+                rest + self.stride[axis] * (n_taps - 1 - place[axis])
+            });
+            (x * self.kernel[1] + y) * self.kernel[2] + z
+        };
+        (0..self.correlation.n_taps()).map(tap_of).collect()
     }
 
     /// Whether the phase is the whole gradient, in its order.

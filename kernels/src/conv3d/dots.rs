@@ -6,34 +6,40 @@
 )]
 
 use super::blocks::CHANNELS;
-use super::packing::{Offsets, Segments};
+use super::packing::Segment;
 use super::simd::{Kernel, Simd};
 
 const TAPS: usize = 3;
 /// Positions that one dot product runs over before it is added to the sums: long enough that adding up the lanes costs
 /// little, short enough that the gradients of [`GROUP`] channels stay in the innermost cache.
-const POSITIONS: usize = 384;
+pub(crate) const POSITIONS: usize = 384;
 const GROUP: usize = 16;
 
-/// Adds one tile's products of output gradients and inputs to the sums of a block of input channels.
+/// Adds products of output gradients and inputs to the sums of a block of input channels.
 pub(crate) struct Dots<'a> {
     /// Packed inputs.
     pub(crate) inputs: &'a [f32],
-    /// Where each tap's numbers begin in `inputs`.
-    pub(crate) offsets: &'a Offsets,
+    /// Taps of all input channels of the block.
     pub(crate) n_taps: usize,
-    pub(crate) segments: Segments,
-    /// One slice for each output channel: its positions of this tile.
-    pub(crate) gradients: &'a [&'a [f32]],
+    /// Of equal length.
+    pub(crate) segments: &'a [DotSegment<'a>],
     /// `[output channel][tap]`; f64, since volumes have more positions than f32 has digits.
     pub(crate) sums: &'a mut [f64],
 }
 
-/// Positions of one dot product: in each of `count` segments, `len` positions from `first` on.
+/// A run of positions.
+pub(crate) struct DotSegment<'a> {
+    pub(crate) segment: Segment<'a>,
+    /// What the segment's offsets are counted from.
+    pub(crate) inputs_from: usize,
+    /// The run in each output channel.
+    pub(crate) gradients: Vec<&'a [f32]>,
+}
+
+/// Positions of one dot product: in each of some segments, `len` positions from `first` on.
 #[derive(Clone, Copy)]
-struct Span {
-    segment: usize,
-    count: usize,
+struct Span<'a> {
+    segments: &'a [DotSegment<'a>],
     first: usize,
     len: usize,
 }
@@ -41,15 +47,14 @@ struct Span {
 impl Kernel for Dots<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        let Segments { count, len, .. } = self.segments;
+        let len = self.segments.first().map_or(0, |first| first.segment.len);
         let at_once = (POSITIONS / len.max(1)).max(1);
         let pieces = len.div_ceil(POSITIONS).max(1);
         let piece = len.div_ceil(pieces).next_multiple_of(S::LANES);
-        for segment in (0..count).step_by(at_once) {
+        for segments in self.segments.chunks(at_once) {
             for first in (0..len).step_by(piece) {
                 let span = Span {
-                    segment,
-                    count: at_once.min(count - segment),
+                    segments,
                     first,
                     len: piece.min(len - first),
                 };
@@ -61,8 +66,8 @@ impl Kernel for Dots<'_> {
 
 impl Dots<'_> {
     #[inline(always)]
-    fn all_channels<S: Simd>(&mut self, simd: S, span: Span) {
-        let n_channels = self.gradients.len();
+    fn all_channels<S: Simd>(&mut self, simd: S, span: Span<'_>) {
+        let n_channels = self.sums.len() / self.n_taps;
         for group in (0..n_channels).step_by(GROUP) {
             let end = n_channels.min(group + GROUP);
             for tap in (0..self.n_taps).step_by(TAPS) {
@@ -91,22 +96,21 @@ impl Dots<'_> {
     fn block<S: Simd, const M: usize, const T: usize>(
         &mut self,
         simd: S,
-        span: Span,
+        span: Span<'_>,
         channel: usize,
         tap: usize,
     ) {
         let mut sums = [[simd.splat(0.0); T]; M];
-        let offsets = self.offsets.first(self.n_taps).0;
-        for segment in span.segment..span.segment + span.count {
+        for run in span.segments {
+            let offsets = run.segment.offsets.first(self.n_taps).0;
             let mut inputs: [&[f32]; T] = [&[]; T];
             for (input, offset) in inputs.iter_mut().zip(&offsets[tap..]) {
-                let from = offset + segment * self.segments.step + span.first;
+                let from = run.inputs_from + offset + span.first;
                 *input = &self.inputs[from..from + span.len];
             }
             let mut gradients: [&[f32]; M] = [&[]; M];
-            for (gradient, channel) in gradients.iter_mut().zip(&self.gradients[channel..]) {
-                let from = segment * self.segments.len + span.first;
-                *gradient = &channel[from..from + span.len];
+            for (gradient, channel) in gradients.iter_mut().zip(&run.gradients[channel..]) {
+                *gradient = &channel[span.first..span.first + span.len];
             }
             multiply(simd, inputs, gradients, span.len, &mut sums);
         }

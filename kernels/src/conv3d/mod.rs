@@ -14,6 +14,7 @@ mod correlation;
 mod direct;
 mod dots;
 mod gemm;
+mod output;
 mod packing;
 mod passes;
 #[cfg(test)]
@@ -135,13 +136,14 @@ fn forward_at(
     (input, weight, bias): (&[f32], &[f32], Option<&[f32]>),
 ) -> Vec<f32> {
     let c = Correlation::of_values(g);
-    let mut output = vec![0.0; g.output_len()];
     if !c.is_empty() {
         let n_taps = c.n_taps();
         let weight =
             |o: usize, i: usize, tap: usize| weight[(o * c.in_channels + i) * n_taps + tap];
-        correlate(level, algorithm, &c, (input, &weight, bias), &mut output);
-    } else if let Some(bias) = bias {
+        return correlate(level, algorithm, &c, (input, &weight, bias));
+    }
+    let mut output = vec![0.0; g.output_len()];
+    if let Some(bias) = bias {
         for (at, volume) in output.chunks_mut(c.n_positions().max(1)).enumerate() {
             volume.fill(bias[at % g.out_channels]);
         }
@@ -158,13 +160,12 @@ fn correlate(
         &(impl Fn(usize, usize, usize) -> f32 + Sync),
         Option<&[f32]>,
     ),
-    output: &mut [f32],
-) {
+) -> Vec<f32> {
     let weights = PackedWeights::new(c, packing::channel_block(c), weight);
     let arrays = (input, &weights, bias);
     match algorithm {
-        Algorithm::Direct => passes::values(level, c, &Rows::new(c), arrays, output),
-        Algorithm::Gemm => passes::values(level, c, &Columns::new(c), arrays, output),
+        Algorithm::Direct => passes::values(level, c, &Rows::new(c, 1), arrays),
+        Algorithm::Gemm => passes::values(level, c, &Columns::new(c), arrays),
     }
 }
 
@@ -198,23 +199,23 @@ fn input_gradient_at(
     g: &Geometry,
     (output_gradient, weight): (&[f32], &[f32]),
 ) -> Vec<f32> {
-    let mut gradient = vec![0.0; g.input_len()];
     let n_taps: usize = g.kernel.iter().product();
+    let mut gradient = Vec::new();
     for phase in Phase::all(g) {
         let c = &phase.correlation;
+        let taps = phase.taps();
         // Output and input channels change places.
-        let weight = |o: usize, i: usize, tap: usize| {
-            weight[(i * g.in_channels + o) * n_taps + phase.tap(tap)]
-        };
+        let weight =
+            |o: usize, i: usize, tap: usize| weight[(i * g.in_channels + o) * n_taps + taps[tap]];
         let arrays = (output_gradient, &weight, None);
         if phase.is_whole() {
-            correlate(level, algorithm, c, arrays, &mut gradient);
-        } else {
-            let mut part = vec![0.0; c.batch * c.out_channels * c.n_positions()];
-            correlate(level, algorithm, c, arrays, &mut part);
-            phase.scatter(&part, &mut gradient, g.input);
+            return correlate(level, algorithm, c, arrays);
         }
+        let part = correlate(level, algorithm, c, arrays);
+        gradient.resize(g.input_len(), 0.0);
+        phase.scatter(&part, &mut gradient, g.input);
     }
+    gradient.resize(g.input_len(), 0.0);
     gradient
 }
 
@@ -253,9 +254,13 @@ fn weight_gradient_at(
         return vec![0.0; g.weight_len()];
     }
     match algorithm {
-        Algorithm::Direct => {
-            passes::weight_gradient(level, c, &Rows::new(c), input, output_gradient)
-        }
+        Algorithm::Direct => passes::weight_gradient(
+            level,
+            c,
+            &Rows::new(c, dots::POSITIONS),
+            input,
+            output_gradient,
+        ),
         Algorithm::Gemm => {
             passes::weight_gradient(level, c, &Columns::new(c), input, output_gradient)
         }

@@ -1,7 +1,9 @@
 //! Tiles of the output, and what a packing of the inputs for one tile offers the inner loops.
 
 use super::correlation::Correlation;
+use super::simd::Level;
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// Products that one block of input channels adds to an output: inputs of that many taps for one block of positions stay
 /// in the innermost cache.
@@ -15,12 +17,32 @@ pub(crate) trait Packing: Sync {
     fn channel_block(&self) -> usize;
     /// `[nx, ny]` of the tiles; more than one x only with whole planes.
     fn tile(&self) -> [usize; 2];
+    /// How many x of a tile are packed, and computed, at once.
+    fn step(&self) -> usize;
     /// Numbers in the buffer, with what the inner loops may read beyond.
     fn buffer_len(&self) -> usize;
-    fn offsets(&self) -> &Offsets;
-    fn segments(&self, tile: &Tile) -> Segments;
-    /// Packs input channels of one sample, at most a block.
-    fn pack(&self, channels: &[f32], tile: &Tile, buffer: &mut [f32]);
+    /// Packs input channels of one sample, at most a block, for the x of a step. The steps of a tile come in order and
+    /// find the buffer as the one before left it.
+    fn pack(&self, level: Level, channels: &[f32], step: &Step, buffer: &mut [f32]);
+    /// The step's outputs, in runs that the packed inputs have, too.
+    fn segments(&self, step: &Step) -> Vec<Segment<'_>>;
+}
+
+/// Outputs that are computed at once: `xs` of a tile.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) tile: Tile,
+    /// Counted from the tile's first.
+    pub(crate) xs: Range<usize>,
+}
+
+/// A run of outputs.
+pub(crate) struct Segment<'a> {
+    /// Where each tap's numbers begin in the packed inputs.
+    pub(crate) offsets: &'a Offsets,
+    /// Where the run begins in the tile's outputs.
+    pub(crate) position: usize,
+    pub(crate) len: usize,
 }
 
 /// Where each tap's numbers begin in a packed buffer: `[input channel of the block][tap]`.
@@ -41,14 +63,6 @@ impl Offsets {
     }
 }
 
-/// A tile's positions: `count` runs of `len`, one after the other in the output and `step` apart in the packed inputs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Segments {
-    pub(crate) count: usize,
-    pub(crate) step: usize,
-    pub(crate) len: usize,
-}
-
 /// A box of outputs, all z long and contiguous in each channel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile {
@@ -58,19 +72,20 @@ pub(crate) struct Tile {
     pub(crate) ny: usize,
 }
 
-/// The largest tile that fits, cut so that the last is not much smaller than the others.
-pub(crate) fn tile_that_fits(
-    [ox, oy, _]: [usize; 3],
-    fits: impl Fn(usize, usize) -> bool,
-) -> [usize; 2] {
-    let largest = |n: usize, fits: &dyn Fn(usize) -> bool| {
-        let most = (2..=n).take_while(|n| fits(*n)).last().unwrap_or(1);
-        n.div_ceil(n.div_ceil(most))
-    };
-    if fits(1, oy) {
-        [largest(ox, &|nx| fits(nx, oy)), oy]
-    } else {
-        [1, largest(oy, &|ny| fits(1, ny))]
+/// The most of `n` that fit, cut so that the last part is not much smaller than the others; at least one.
+pub(crate) fn part_that_fits(n: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let most = (2..=n).take_while(|n| fits(*n)).last().unwrap_or(1);
+    n.div_ceil(n.div_ceil(most))
+}
+
+impl Tile {
+    /// The tile in steps of `step` x.
+    pub(crate) fn steps(self, step: usize) -> impl Iterator<Item = Step> {
+        let starts = (0..self.nx).step_by(step);
+        starts.map(move |x| Step {
+            tile: self,
+            xs: x..self.nx.min(x + step),
+        })
     }
 }
 

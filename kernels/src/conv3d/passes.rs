@@ -1,56 +1,77 @@
 //! The three passes over a packing: fixed tasks for the pool, each with its own outputs or its own sums.
+#![expect(unsafe_code, reason = "outputs are not zeroed before they are written")]
 
 use super::blocks::{Accumulate, CHANNELS, Start};
 use super::correlation::{Correlation, PackedWeights};
-use super::dots::Dots;
-use super::packing::{Packing, Tile, tiles, with_workspace};
+use super::dots::{DotSegment, Dots, POSITIONS};
+use super::output::written;
+use super::packing::{BUFFER, Packing, Tile, tiles, with_workspace};
 use super::simd::Level;
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Tasks that a pass is cut into where it has so many: a fixed number, for results must not depend on the threads.
 const TASKS: usize = 16;
+/// Where tasks are fewer, output channels are cut into groups, although each then packs the same inputs.
+const TASKS_OF_GROUPS: usize = 8;
 
 struct ValuesTask<'o> {
     sample: usize,
     tile: Tile,
     first_channel: usize,
     /// The tile's positions in each output channel of the task.
-    outputs: Vec<&'o mut [f32]>,
+    outputs: Vec<&'o mut [MaybeUninit<f32>]>,
 }
 
-/// Writes `bias + correlation` to the whole output.
+/// `bias + correlation`.
 pub(crate) fn values(
     level: Level,
     c: &Correlation,
     packing: &impl Packing,
+    arrays: (&[f32], &PackedWeights, Option<&[f32]>),
+) -> Vec<f32> {
+    let write = |output: &mut [MaybeUninit<f32>]| write_values(level, c, packing, arrays, output);
+    // SAFETY: the tiles cover all places of every channel of every sample, and blocks write their whole tile.
+    unsafe { written(c.batch * c.out_channels * c.n_positions(), write) }
+}
+
+/// Writes to every place of the output.
+fn write_values(
+    level: Level,
+    c: &Correlation,
+    packing: &impl Packing,
     (input, weights, bias): (&[f32], &PackedWeights, Option<&[f32]>),
-    output: &mut [f32],
+    output: &mut [MaybeUninit<f32>],
 ) {
     let in_voxels: usize = c.input.iter().product();
     let sample_len = c.in_channels * in_voxels;
+    let block_len = packing.channel_block() * in_voxels;
     values_tasks(c, packing.tile(), output)
         .into_par_iter()
         .for_each(|mut task| {
             let sample = &input[task.sample * sample_len..][..sample_len];
-            let block_len = packing.channel_block() * in_voxels;
             with_workspace(packing.buffer_len(), |buffer| {
                 for (block, channels) in sample.chunks(block_len).enumerate() {
-                    packing.pack(channels, &task.tile, buffer);
                     let first = block * packing.channel_block();
                     let n_in = channels.len() / in_voxels;
-                    level.run(Accumulate {
-                        start: if block > 0 {
-                            Start::Output
-                        } else {
-                            Start::Bias(bias.map(|bias| &bias[task.first_channel..]))
-                        },
-                        inputs: buffer,
-                        offsets: packing.offsets(),
-                        n_taps: n_in * c.n_taps(),
-                        segments: packing.segments(&task.tile),
-                        weights: weights.block(first, n_in, task.first_channel),
-                        outputs: &mut task.outputs,
-                    });
+                    for step in task.tile.steps(packing.step()) {
+                        packing.pack(level, channels, &step, buffer);
+                        let accumulate = Accumulate {
+                            start: if block > 0 {
+                                Start::Output
+                            } else {
+                                Start::Bias(bias.map(|bias| &bias[task.first_channel..]))
+                            },
+                            inputs: buffer,
+                            n_taps: n_in * c.n_taps(),
+                            segments: &packing.segments(&step),
+                            weights: weights.block(first, n_in, task.first_channel),
+                            outputs: &mut task.outputs,
+                        };
+                        // SAFETY: the first block of input channels has written the outputs of all steps.
+                        level.run(unsafe { accumulate.vouched() });
+                    }
                 }
             });
         });
@@ -60,10 +81,10 @@ pub(crate) fn values(
 fn values_tasks<'o>(
     c: &Correlation,
     tile: [usize; 2],
-    output: &'o mut [f32],
+    output: &'o mut [MaybeUninit<f32>],
 ) -> Vec<ValuesTask<'o>> {
     let tiles = tiles(c.output, tile);
-    let n_groups = TASKS
+    let n_groups = TASKS_OF_GROUPS
         .div_ceil(c.batch * tiles.len())
         .min(c.out_channels.div_ceil(4 * CHANNELS));
     let group = c.out_channels.div_ceil(n_groups).next_multiple_of(CHANNELS);
@@ -100,17 +121,16 @@ pub(crate) fn weight_gradient(
     input: &[f32],
     output_gradient: &[f32],
 ) -> Vec<f32> {
-    let tiles = tiles(c.output, packing.tile());
+    let items = weight_items(c, packing);
     let n_blocks = c.in_channels.div_ceil(packing.channel_block());
-    let n_items = c.batch * tiles.len();
-    let items_in_run = n_items.div_ceil(TASKS.div_ceil(n_blocks));
-    let n_runs = n_items.div_ceil(items_in_run);
+    let items_in_run = items.len().div_ceil(TASKS.div_ceil(n_blocks));
+    let n_runs = items.len().div_ceil(items_in_run);
     let sums: Vec<Vec<f64>> = (0..n_blocks * n_runs)
         .into_par_iter()
         .map(|task| {
             let (block, run) = (task / n_runs, task % n_runs);
-            let items = run * items_in_run..n_items.min((run + 1) * items_in_run);
-            let items = items.map(|item| (item / tiles.len(), &tiles[item % tiles.len()]));
+            let end = items.len().min((run + 1) * items_in_run);
+            let items = &items[run * items_in_run..end];
             block_sums(level, c, packing, (input, output_gradient), block, items)
         })
         .collect();
@@ -129,39 +149,77 @@ pub(crate) fn weight_gradient(
     gradient
 }
 
-/// `[output channel][input channel of the block][tap]`, summed over tiles.
-fn block_sums<'t>(
+/// One tile in some samples.
+struct WeightItem {
+    samples: Range<usize>,
+    tile: Tile,
+}
+
+/// All tiles of all samples. Tiny volumes go together, for long dot products.
+fn weight_items(c: &Correlation, packing: &impl Packing) -> Vec<WeightItem> {
+    let tiles = tiles(c.output, packing.tile());
+    let together = if packing.step() >= c.output[0] && tiles.len() == 1 {
+        let most = (POSITIONS / c.n_positions()).min(BUFFER / packing.buffer_len());
+        most.clamp(1, c.batch)
+    } else {
+        1
+    };
+    let mut items = Vec::new();
+    for first in (0..c.batch).step_by(together) {
+        items.extend(tiles.iter().map(|tile| WeightItem {
+            samples: first..c.batch.min(first + together),
+            tile: *tile,
+        }));
+    }
+    items
+}
+
+/// `[output channel][input channel of the block][tap]`, summed over items.
+fn block_sums(
     level: Level,
     c: &Correlation,
     packing: &impl Packing,
     (input, output_gradient): (&[f32], &[f32]),
     block: usize,
-    items: impl Iterator<Item = (usize, &'t Tile)>,
+    items: &[WeightItem],
 ) -> Vec<f64> {
     let in_voxels: usize = c.input.iter().product();
     let first = block * packing.channel_block();
     let n_in = packing.channel_block().min(c.in_channels - first);
     let mut sums = vec![0.0; c.out_channels * n_in * c.n_taps()];
-    for (sample, tile) in items {
-        let channels = &input[(sample * c.in_channels + first) * in_voxels..][..n_in * in_voxels];
+    let buffer_len = packing.buffer_len();
+    for WeightItem { samples, tile } in items {
         let position = (tile.x * c.output[1] + tile.y) * c.output[2];
-        let n_positions = tile.nx * tile.ny * c.output[2];
-        let gradients: Vec<&[f32]> = output_gradient
-            .chunks(c.n_positions())
-            .skip(sample * c.out_channels)
-            .take(c.out_channels)
-            .map(|channel| &channel[position..position + n_positions])
-            .collect();
-        with_workspace(packing.buffer_len(), |buffer| {
-            packing.pack(channels, tile, buffer);
-            level.run(Dots {
-                inputs: buffer,
-                offsets: packing.offsets(),
-                n_taps: n_in * c.n_taps(),
-                segments: packing.segments(tile),
-                gradients: &gradients,
-                sums: &mut sums,
-            });
+        with_workspace(buffer_len * samples.len(), |buffer| {
+            for step in tile.steps(packing.step()) {
+                let mut segments = Vec::new();
+                for (sample, buffer) in samples.clone().zip(buffer.chunks_mut(buffer_len)) {
+                    let channels = (sample * c.in_channels + first) * in_voxels;
+                    let channels = &input[channels..][..n_in * in_voxels];
+                    packing.pack(level, channels, &step, buffer);
+                    let of_sample = packing.segments(&step).into_iter();
+                    segments.extend(of_sample.map(|segment| {
+                        DotSegment {
+                            inputs_from: (sample - samples.start) * buffer_len,
+                            gradients: output_gradient
+                                .chunks(c.n_positions())
+                                .skip(sample * c.out_channels)
+                                .take(c.out_channels)
+                                .map(|channel| {
+                                    &channel[position + segment.position..][..segment.len]
+                                })
+                                .collect(),
+                            segment,
+                        }
+                    }));
+                }
+                level.run(Dots {
+                    inputs: buffer,
+                    n_taps: n_in * c.n_taps(),
+                    segments: &segments,
+                    sums: &mut sums,
+                });
+            }
         });
     }
     sums

@@ -3,108 +3,144 @@
 //! With the rows of a plane back to back, as long as the output's, a vector may run over the end of a row: no lane is
 //! lost to padding or to short rows, and the inner loop has no borders. Strides along y sort the rows by their rest.
 
+#![expect(
+    clippy::inline_always,
+    reason = "so that the caller's instruction set reaches the code"
+)]
+
+mod row_copy;
+
 use super::blocks::SLACK;
 use super::correlation::Correlation;
-use super::packing::{BUFFER, Offsets, Packing, Segments, Tile, channel_block, tile_that_fits};
+use super::packing::{BUFFER, Offsets, Packing, Segment, Step, channel_block, part_that_fits};
+use super::simd::{Kernel, Level, Simd};
+pub(crate) use row_copy::copy;
+use row_copy::{RowCopy, zero};
+use std::ops::Range;
 
-/// A packed input channel is `[tap along z][rest of y][x][y][output z]`.
+/// Tasks to cut a pass into, if the planes that neighbours both pack are few against their own.
+const TASKS: usize = 16;
+
+/// A packed input channel is `[tap along z][rest of y][plane][row][output z]`. Its planes are a ring: each step of a tile
+/// overwrites those that only earlier steps needed.
 pub(crate) struct Rows {
     correlation: Correlation,
     channel_block: usize,
     tile: [usize; 2],
-    /// Sides of a packed channel, without the z.
-    sides: Sides,
-    offsets: Offsets,
-}
-
-#[derive(Clone, Copy)]
-struct Sides {
+    step: usize,
     rests: usize,
-    planes: usize,
+    ring: usize,
     rows: usize,
-}
-
-impl Sides {
-    fn new(c: &Correlation, [nx, ny]: [usize; 2]) -> Self {
-        Self {
-            rests: c.stride[1].min(c.kernel[1]),
-            planes: (nx - 1) * c.stride[0] + c.kernel[0],
-            rows: ny + (c.kernel[1] - 1) / c.stride[1],
-        }
-    }
-
-    fn channel_len(self, c: &Correlation) -> usize {
-        c.kernel[2] * self.rests * self.planes * self.rows * c.output[2]
-    }
+    /// For each place in the ring that the first plane of an output may have.
+    offsets: Vec<Offsets>,
+    /// For each tap along z.
+    copies: Vec<RowCopy>,
 }
 
 impl Rows {
-    /// The packing for a correlation that is not empty.
-    pub(crate) fn new(correlation: &Correlation) -> Self {
-        let block = channel_block(correlation);
-        let revisited = correlation.in_channels > block;
-        let tile = tile_that_fits(correlation.output, |nx, ny| {
-            let outputs = nx * ny * correlation.output[2] * correlation.out_channels;
-            block * Sides::new(correlation, [nx, ny]).channel_len(correlation) <= BUFFER
-                && (!revisited || outputs <= BUFFER)
-        });
-        Self::with_tile(correlation, block, tile)
+    /// The packing for a correlation that is not empty. Where planes are small, a step has at least `positions`.
+    pub(crate) fn new(c: &Correlation, positions: usize) -> Self {
+        let [ox, oy, oz] = c.output;
+        let block = channel_block(c);
+        let len = |step, ny| block * Self::with_tile(c, 1, [step, ny], step).channel_len();
+        let ny = part_that_fits(oy, |ny| len(1, ny) <= BUFFER);
+        if ny < oy {
+            return Self::with_tile(c, block, [1, ny], 1);
+        }
+        let step = positions.div_ceil(oy * oz).min(ox);
+        let step = part_that_fits(step, |step| len(step, oy) <= BUFFER);
+        let most_runs = (ox / (4 * c.kernel[0]).max(step)).max(1);
+        let n_runs = TASKS.div_ceil(c.batch).min(most_runs);
+        let nx = ox.div_ceil(n_runs).next_multiple_of(step);
+        Self::with_tile(c, block, [nx, oy], step)
     }
 
-    /// The packing in given blocks and tiles.
-    pub(crate) fn with_tile(c: &Correlation, channel_block: usize, tile: [usize; 2]) -> Self {
-        let sides = Sides::new(c, tile);
-        let mut offsets = Vec::with_capacity(channel_block * c.n_taps());
-        for channel in 0..channel_block {
+    /// The packing in given blocks, tiles and steps.
+    pub(crate) fn with_tile(
+        c: &Correlation,
+        channel_block: usize,
+        tile: [usize; 2],
+        step: usize,
+    ) -> Self {
+        let mut rows = Self {
+            correlation: c.clone(),
+            channel_block,
+            tile,
+            step,
+            rests: c.stride[1].min(c.kernel[1]),
+            ring: (step - 1) * c.stride[0] + c.kernel[0],
+            rows: tile[1] + (c.kernel[1] - 1) / c.stride[1],
+            offsets: Vec::new(),
+            copies: (0..c.kernel[2]).map(|tap| RowCopy::new(c, tap)).collect(),
+        };
+        rows.offsets = (0..rows.ring)
+            .map(|first| rows.offsets_from(first))
+            .collect();
+        rows
+    }
+
+    fn offsets_from(&self, first: usize) -> Offsets {
+        let c = &self.correlation;
+        let mut offsets = Vec::with_capacity(self.channel_block * c.n_taps());
+        for channel in 0..self.channel_block {
             for x in 0..c.kernel[0] {
                 for y in 0..c.kernel[1] {
                     for z in 0..c.kernel[2] {
-                        let row = (z * sides.rests + y % c.stride[1]) * sides.planes + x;
-                        let row = row * sides.rows + y / c.stride[1];
-                        offsets.push(channel * sides.channel_len(c) + row * c.output[2]);
+                        let plane = (z * self.rests + y % c.stride[1]) * self.ring;
+                        let plane = plane + (first + x) % self.ring;
+                        let row = plane * self.rows + y / c.stride[1];
+                        offsets.push(channel * self.channel_len() + row * c.output[2]);
                     }
                 }
             }
         }
-        Self {
-            correlation: c.clone(),
-            channel_block,
-            tile,
-            sides,
-            offsets: Offsets::new(offsets),
-        }
+        Offsets::new(offsets)
     }
 
     pub(crate) fn channel_len(&self) -> usize {
-        self.sides.channel_len(&self.correlation)
+        let c = &self.correlation;
+        c.kernel[2] * self.rests * self.ring * self.rows * c.output[2]
     }
 
-    fn pack_channel(&self, channel: &[f32], tile: &Tile, packed: &mut [f32]) {
+    /// Planes of the padded input that a step adds to what the tile's steps before it have packed.
+    fn new_planes(&self, step: &Step) -> Range<usize> {
+        let (stride, kernel) = (self.correlation.stride[0], self.correlation.kernel[0]);
+        let first = step.xs.start * stride;
+        let packed = if step.xs.start > 0 {
+            first - stride + kernel
+        } else {
+            0
+        };
+        first.max(packed)..(step.xs.end - 1) * stride + kernel
+    }
+
+    #[inline(always)]
+    fn pack_channel<S: Simd>(&self, simd: S, channel: &[f32], step: &Step, packed: &mut [f32]) {
         let c = &self.correlation;
-        let [ix, iy, iz] = c.input;
+        let tile = step.tile;
+        let [_, iy, iz] = c.input;
+        let oz = c.output[2];
         let inside = |at: usize, axis: usize| {
             let at = at.checked_add_signed(-c.before[axis])?;
             (at < c.input[axis]).then_some(at)
         };
-        let n_planes = (tile.nx - 1) * c.stride[0] + c.kernel[0];
         let n_rows = tile.ny + (c.kernel[1] - 1) / c.stride[1];
-        debug_assert_eq!(channel.len(), ix * iy * iz);
-        for tap in 0..c.kernel[2] {
-            let row = RowCopy::new(c, tap);
-            for rest in 0..self.sides.rests {
-                for plane in 0..n_planes {
-                    let x = inside(tile.x * c.stride[0] + plane, 0);
-                    let to = ((tap * self.sides.rests + rest) * self.sides.planes + plane)
-                        * self.sides.rows
-                        * c.output[2];
-                    let rows = packed[to..].chunks_mut(c.output[2]).take(n_rows);
-                    for (r, to) in rows.enumerate() {
-                        let y = inside((tile.y + r) * c.stride[1] + rest, 1);
-                        match (x, y) {
-                            (Some(x), Some(y)) => {
-                                row.copy(&channel[(x * iy + y) * iz..][..iz], to);
-                            }
-                            _ => to.fill(0.0),
+        let tap_len = self.rests * self.ring * self.rows * oz;
+        for rest in 0..self.rests {
+            for plane in self.new_planes(step) {
+                let x = inside(tile.x * c.stride[0] + plane, 0);
+                let to = (rest * self.ring + plane % self.ring) * self.rows;
+                for row in 0..n_rows {
+                    let y = inside((tile.y + row) * c.stride[1] + rest, 1);
+                    let taps = packed[(to + row) * oz..].chunks_mut(tap_len);
+                    if let (Some(x), Some(y)) = (x, y) {
+                        let from = &channel[(x * iy + y) * iz..][..iz];
+                        for (copy, to) in self.copies.iter().zip(taps) {
+                            copy.run(simd, from, &mut to[..oz]);
+                        }
+                    } else {
+                        for to in taps {
+                            zero(simd, &mut to[..oz]);
                         }
                     }
                 }
@@ -122,72 +158,50 @@ impl Packing for Rows {
         self.tile
     }
 
+    fn step(&self) -> usize {
+        self.step
+    }
+
     fn buffer_len(&self) -> usize {
         self.channel_block * self.channel_len() + SLACK
     }
 
-    fn offsets(&self) -> &Offsets {
-        &self.offsets
+    fn pack(&self, level: Level, channels: &[f32], step: &Step, buffer: &mut [f32]) {
+        level.run(Pack {
+            rows: self,
+            channels,
+            step,
+            buffer,
+        });
     }
 
-    fn segments(&self, tile: &Tile) -> Segments {
+    fn segments(&self, step: &Step) -> Vec<Segment<'_>> {
         let c = &self.correlation;
-        Segments {
-            count: tile.nx,
-            step: c.stride[0] * self.sides.rows * c.output[2],
-            len: tile.ny * c.output[2],
-        }
-    }
-
-    fn pack(&self, channels: &[f32], tile: &Tile, buffer: &mut [f32]) {
-        let voxels = self.correlation.input.iter().product();
-        let channels = channels.chunks(voxels);
-        for (channel, packed) in channels.zip(buffer.chunks_mut(self.channel_len())) {
-            self.pack_channel(channel, tile, packed);
-        }
+        let len = step.tile.ny * c.output[2];
+        let segment = |x: usize| Segment {
+            offsets: &self.offsets[x * c.stride[0] % self.ring],
+            position: x * len,
+            len,
+        };
+        step.xs.clone().map(segment).collect()
     }
 }
 
-/// How one tap sees a row along z: zeros, every `stride`-th voxel from `first` on, zeros.
-struct RowCopy {
-    zeros_before: usize,
-    end: usize,
-    first: usize,
-    stride: usize,
+struct Pack<'a> {
+    rows: &'a Rows,
+    channels: &'a [f32],
+    step: &'a Step,
+    buffer: &'a mut [f32],
 }
 
-impl RowCopy {
-    fn new(c: &Correlation, tap: usize) -> Self {
-        let (n, stride) = (c.output[2], c.stride[2]);
-        let outside = c.before[2] - tap as isize;
-        let zeros_before = usize::try_from(outside)
-            .unwrap_or(0)
-            .div_ceil(stride)
-            .min(n);
-        let end = c.input[2].saturating_add_signed(outside).div_ceil(stride);
-        Self {
-            zeros_before,
-            end: end.clamp(zeros_before, n),
-            first: (zeros_before * stride).saturating_add_signed(-outside),
-            stride,
-        }
-    }
-
-    #[inline]
-    fn copy(&self, from: &[f32], to: &mut [f32]) {
-        to[..self.zeros_before].fill(0.0);
-        to[self.end..].fill(0.0);
-        let to = &mut to[self.zeros_before..self.end];
-        if to.is_empty() {
-            return;
-        }
-        let from = &from[self.first..];
-        if self.stride == 1 {
-            to.copy_from_slice(&from[..to.len()]);
-        } else {
-            for (to, from) in to.iter_mut().zip(from.iter().step_by(self.stride)) {
-                *to = *from;
-            }
+impl Kernel for Pack<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let voxels = self.rows.correlation.input.iter().product();
+        let channels = self.channels.chunks(voxels);
+        let packed = self.buffer.chunks_mut(self.rows.channel_len());
+        for (channel, packed) in channels.zip(packed) {
+            self.rows.pack_channel(simd, channel, self.step, packed);
         }
     }
 }
