@@ -51,6 +51,20 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The event without the figures that depend on how fast machine and disk were: what is the same in every run of one
+    /// config, however often it was stopped, and from every executor.
+    pub fn reproducible(mut self) -> Self {
+        if let Self::Epoch {
+            data_wait_share, ..
+        } = &mut self
+        {
+            *data_wait_share = 0.0;
+        }
+        self
+    }
+}
+
 /// Takes events.
 pub trait EventSink {
     /// Shows or keeps an event.

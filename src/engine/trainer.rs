@@ -169,9 +169,13 @@ impl Training<'_> {
         sink: &mut dyn EventSink,
     ) -> Result<Outcome, Error> {
         let mut last_save = Instant::now();
+        // A training that goes on does so from a checkpoint, which need not be written again.
+        let mut saved = (steps.start > 0).then_some(steps.start);
         for step in steps {
             if self.stop.load(Ordering::Relaxed) {
-                ledger.submit(&mut *executor, Expected::State, message(Job::Save { step }))?;
+                if saved != Some(step) {
+                    ledger.submit(&mut *executor, Expected::State, message(Job::Save { step }))?;
+                }
                 ledger.settle(&mut *executor, sink)?;
                 return Ok(Outcome::Stopped { step });
             }
@@ -195,6 +199,7 @@ impl Training<'_> {
                 let job = message(Job::Save { step: done });
                 ledger.submit(&mut *executor, Expected::State, job)?;
                 last_save = Instant::now();
+                saved = Some(done);
             }
         }
         ledger.settle(&mut *executor, sink)?;
