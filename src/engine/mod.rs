@@ -12,6 +12,7 @@ pub mod event;
 pub mod executor;
 pub mod gradients;
 mod ledger;
+pub mod meter;
 pub mod optimizer;
 pub mod schedule;
 pub mod seed;

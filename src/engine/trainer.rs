@@ -169,6 +169,7 @@ impl Training<'_> {
         sink: &mut dyn EventSink,
     ) -> Result<Outcome, Error> {
         let mut last_save = Instant::now();
+        let mut meters = executor.meters();
         // A training that goes on does so from a checkpoint, which need not be written again.
         let mut saved = (steps.start > 0).then_some(steps.start);
         for step in steps {
@@ -188,6 +189,7 @@ impl Training<'_> {
                 let expected = Expected::Epoch {
                     epoch,
                     data_wait_share: batches.take_wait_share(),
+                    loads: meters.take_loads(),
                 };
                 ledger.submit(&mut *executor, expected, message(Job::Inspect { epoch }))?;
                 self.submit_validation(&mut *executor, &mut ledger, (epoch, done), sink)?;
