@@ -39,7 +39,7 @@ pub enum Error {
     #[error("{0}")]
     Data(String),
     /// The loss is no number any more.
-    #[error("loss is {loss} in block {block} at step {step} (samples {samples})")]
+    #[error("loss is {loss} (samples {samples})")]
     NotFinite {
         /// NaN or infinite.
         loss: f32,
@@ -50,16 +50,22 @@ pub enum Error {
         /// Who was in the batch.
         samples: String,
     },
-    /// A worker ended without an answer.
-    #[error("worker of device {device} stopped at step {step}: {reason}")]
-    Worker {
+    /// A block did not do what it was asked; the cause says why.
+    #[error("worker of device {device} stopped in block {block} at step {step}")]
+    Block {
         /// Its device.
         device: String,
-        /// Step of the run.
+        /// Block, from 1.
+        block: usize,
+        /// Step of the run; after an epoch, the last one of it.
         step: u64,
-        /// What it said.
-        reason: String,
+        /// Why.
+        #[source]
+        cause: Box<Self>,
     },
+    /// A panic, such as a device's driver answers with, in its words.
+    #[error("{0}")]
+    Panic(String),
     /// Ctrl-C or SIGTERM; what was done is saved.
     #[error("stopped at step {step}; the run can be resumed: `{}`", run.display())]
     Stopped {
@@ -98,6 +104,7 @@ impl Error {
     /// What to do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Block { cause, .. } => cause.hint(),
             Self::NotFinite { .. } => {
                 Some("lower train.optimizer.learning_rate, or look at the named scans")
             }

@@ -9,7 +9,7 @@ use brainage::Error;
 use brainage::config::train::{BRAIN_CNN, BRAIN_CNN_SMALL, TrainConfig};
 use brainage::data::batch::{BatchPlan, SampleSource};
 use brainage::data::sampling::Draw;
-use brainage::engine::checkpoint::{CheckpointConfig, Checkpoints, Progress};
+use brainage::engine::checkpoint::{Checkpoints, Progress};
 use brainage::engine::device::{self, DeviceName};
 use brainage::engine::event::{Event, EventSink};
 use brainage::engine::executor::{Executor, Pipelined, Sequential};
@@ -72,6 +72,7 @@ fn config(changes: &[&str]) -> TrainConfig {
         "model.final_hidden=8",
         "train.epochs=3",
         "train.batch_size=3",
+        "train.checkpoint.every_steps=100",
     ];
     let changes: Vec<String> = small
         .iter()
@@ -144,11 +145,7 @@ fn train_on(
         learning_rate: section.optimizer.learning_rate,
         schedule: section.schedule.clone(),
         checkpoints: &checkpoints,
-        checkpoint: CheckpointConfig {
-            every_steps: 100,
-            every_minutes: 0.0,
-            keep: 2,
-        },
+        checkpoint: section.checkpoint,
         selection: section.selection,
         stop: &stop,
     };
@@ -204,19 +201,30 @@ fn train_whole(config: &TrainConfig, how: How) -> Trained {
     train(config, how, folder.path(), None)
 }
 
-/// Events without the figure that depends on how fast the disk was.
+/// Events without the figures that depend on how fast the machine was.
 fn without_waiting(events: &[Event]) -> Vec<Event> {
-    let mut events = events.to_vec();
-    for event in &mut events {
+    for event in events {
         if let Event::Epoch {
-            data_wait_share, ..
+            data_wait_share,
+            busy_share,
+            queue_fill,
+            mae_years,
+            ..
         } = event
         {
-            assert!((0.0..=1.0).contains(data_wait_share), "{data_wait_share}");
-            *data_wait_share = 0.0;
+            let n_blocks = mae_years.len();
+            assert_eq!((busy_share.len(), queue_fill.len()), (n_blocks, n_blocks));
+            for share in [data_wait_share]
+                .into_iter()
+                .chain(busy_share)
+                .chain(queue_fill)
+            {
+                assert!((0.0..=1.0).contains(share), "{event:?}");
+            }
+            assert!(busy_share.iter().any(|share| *share > 0.0), "{event:?}");
         }
     }
-    events
+    events.iter().cloned().map(Event::reproducible).collect()
 }
 
 fn assert_same_bits(a: &NamedTensors, b: &NamedTensors) {
@@ -261,10 +269,25 @@ fn a_run_that_was_stopped_and_resumed_ends_with_the_bits_of_an_uninterrupted_one
     }
 }
 
-/// Phantoms of which the fifth cannot be read.
-struct Damaged;
+#[test]
+fn a_training_that_is_stopped_after_a_checkpoint_writes_it_once() {
+    let config = config(&["train.epochs=12", "train.checkpoint.every_steps=1"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut events = Vec::new();
+    for stop_after in [Some(3), Some(0), None] {
+        events.extend(train(&config, How::Pipelined(2), folder.path(), stop_after).events);
+    }
+    let checkpoints = events.iter().filter_map(|event| match event {
+        Event::Checkpoint { step } => Some(*step),
+        _ => None,
+    });
+    assert_eq!(checkpoints.collect::<Vec<_>>(), (1..36).collect::<Vec<_>>());
+}
 
-impl SampleSource for Damaged {
+/// Phantoms with another volume of this many voxels a side.
+struct Odd(usize, fn(usize) -> Result<Vec<f32>, Error>);
+
+impl SampleSource for Odd {
     fn len(&self) -> usize {
         7
     }
@@ -278,27 +301,55 @@ impl SampleSource for Damaged {
         "phantoms"
     }
     fn sides(&self) -> [usize; 3] {
-        Phantoms(7).sides()
+        [self.0; 3]
     }
     fn voxel_size_mm(&self) -> [f64; 3] {
         Phantoms(7).voxel_size_mm()
     }
     fn volume(&self, sample: usize) -> Result<Vec<f32>, Error> {
-        match sample {
-            4 => Err(Error::Data("the fifth is damaged".into())),
-            _ => Phantoms(7).volume(sample),
-        }
+        (self.1)(sample)
     }
+}
+
+/// What a training on such phantoms says, with all causes, whoever runs the blocks.
+fn said_of(odd: &Odd) -> String {
+    let said = [How::Sequential, How::Pipelined(1)].map(|how| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ended = train_on(odd, &config(&[]), how, folder.path(), None);
+        let error = anyhow::Error::new(ended.err().expect("an error"));
+        format!("{error:#}")
+    });
+    assert_eq!(said[0], said[1]);
+    said[0].clone()
 }
 
 #[test]
 fn a_volume_that_cannot_be_read_ends_the_training_with_its_error() {
-    for how in [How::Sequential, How::Pipelined(2)] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let ended = train_on(&Damaged, &config(&[]), how, folder.path(), None);
-        let error = ended.err().expect("an error").to_string();
-        assert_eq!(error, "the fifth is damaged");
-    }
+    let damaged = Odd(16, |sample| match sample {
+        4 => Err(Error::Data("the fifth is damaged".into())),
+        _ => Phantoms(7).volume(sample),
+    });
+    assert_eq!(said_of(&damaged), "the fifth is damaged");
+}
+
+#[test]
+fn a_failing_worker_ends_the_training_and_names_device_block_and_step() {
+    let not_a_number = Odd(16, |sample| match sample {
+        4 => Ok(vec![f32::NAN; 4096]),
+        _ => Phantoms(7).volume(sample),
+    });
+    let said = said_of(&not_a_number);
+    let place = "worker of device cpu:0 stopped in block 1 at step ";
+    assert!(said.starts_with(place), "{said}");
+    assert!(said.contains(": loss is NaN (samples "), "{said}");
+    // Nothing is left to pool in the third block, where the back end panics.
+    let too_small = Odd(4, |sample| Ok(vec![sample as f32; 64]));
+    let said = said_of(&too_small);
+    let place = "worker of device cpu:0 stopped in block 3 at step 0: ";
+    assert!(
+        said.starts_with(place) && said.len() > place.len(),
+        "{said}"
+    );
 }
 
 #[test]

@@ -275,7 +275,7 @@ impl OneDevice {
         self.step += 1;
         let clock = Instant::now();
         self.backprop.handle(batch.message(self.step))?;
-        self.lane.wait(self.step)?;
+        self.lane.wait()?;
         Ok(vec![clock.elapsed().as_secs_f64()])
     }
 
@@ -288,7 +288,7 @@ impl OneDevice {
         for number in 0..self.blocks.len() {
             let clock = Instant::now();
             let (_, next) = self.blocks[number].handle(message)?;
-            self.lane.wait(self.step)?;
+            self.lane.wait()?;
             seconds.push(clock.elapsed().as_secs_f64());
             let n_features = next
                 .features
@@ -309,7 +309,7 @@ impl OneDevice {
         for block in &blocks {
             let clock = Instant::now();
             features = block.forward(features, &mut Pass::Inference);
-            self.lane.wait(self.step)?;
+            self.lane.wait()?;
             seconds.push(clock.elapsed().as_secs_f64());
         }
         Ok(seconds)

@@ -49,7 +49,7 @@ pub use stop::Stop;
     name = "brainage",
     version,
     after_help = "Example:\n  brainage predict scans/ --model model.safetensors\n\n\
-        Exit codes: 0 all done, 1 failed, 2 wrong usage or config, 3 done but some scans were refused."
+        Exit codes: 0 all done, 1 failed or stopped, 2 wrong usage or config, 3 done but some scans were refused."
 )]
 struct Cli {
     #[command(flatten)]

@@ -250,6 +250,8 @@ mod tests {
             mae_years: mae_years.into(),
             orthogonality_error: vec![Vec::new(); 2],
             data_wait_share: 0.0,
+            busy_share: Vec::new(),
+            queue_fill: Vec::new(),
         };
         let validation = Event::Validation {
             epoch: 1,

@@ -56,16 +56,9 @@ pub struct Args {
 /// # Errors
 /// Where the project, the config, a cohort or a device is not usable, or a file cannot be written.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    let (config, run, cohorts) = match &args.resume {
-        Some(folder) => resumed(folder, context)?,
+    let (config, run, index) = match &args.resume {
+        Some(folder) => resumed(folder)?,
         None => started(args, context)?,
-    };
-    let index = if run.index().exists() {
-        CohortIndex::read_csv(&run.index())?
-    } else {
-        let index = training::index_cohorts(&cohorts, &config, &context.printer)?;
-        index.write_csv(&run.index())?;
-        index
     };
     let devices = if args.devices.is_empty() {
         config.train.devices.clone()
@@ -89,20 +82,17 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::from_refused(n_refused))
 }
 
-fn resumed(folder: &Path, context: &Context) -> anyhow::Result<(TrainConfig, RunDir, Vec<Cohort>)> {
+fn resumed(folder: &Path) -> anyhow::Result<(TrainConfig, RunDir, CohortIndex)> {
     let run = RunDir::open(folder.to_path_buf())?;
     let text = fs_err::read_to_string(run.config())?;
     let config = TrainConfig::parse(&text, &run.config(), &[])?;
-    let cohorts = context
-        .project()?
-        .map(|project| project.cohorts)
-        .unwrap_or_default();
-    Ok((config, run, cohorts))
+    let index = CohortIndex::read_csv(&run.index())?;
+    Ok((config, run, index))
 }
 
-fn started(args: &Args, context: &Context) -> anyhow::Result<(TrainConfig, RunDir, Vec<Cohort>)> {
+fn started(args: &Args, context: &Context) -> anyhow::Result<(TrainConfig, RunDir, CohortIndex)> {
     let project = context.required_project()?;
-    let mut cohorts = Vec::new();
+    let mut cohorts: Vec<Cohort> = Vec::new();
     for name in &args.cohorts {
         let found = project.cohorts.iter().find(|cohort| &cohort.name == name);
         let Some(cohort) = found else {
@@ -131,6 +121,9 @@ fn started(args: &Args, context: &Context) -> anyhow::Result<(TrainConfig, RunDi
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(format!("{today}-{}", names.join("-"))));
-    let run = RunDir::create(folder, &config.to_toml()?)?;
-    Ok((config, run, cohorts))
+    let run = RunDir::create(folder)?;
+    let index = training::index_cohorts(&cohorts, &config, &context.printer)?;
+    index.write_csv(&run.index())?;
+    run.write_config(&config.to_toml()?)?;
+    Ok((config, run, index))
 }

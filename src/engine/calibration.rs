@@ -86,7 +86,7 @@ pub fn block_seconds(
         for (trainer, fastest) in trainers.iter_mut().zip(&mut fastest) {
             let clock = Instant::now();
             message = trainer.handle(message)?.1;
-            lane.wait(round as u64)?;
+            lane.wait()?;
             if round > 0 {
                 *fastest = fastest.min(clock.elapsed().as_secs_f64());
             }

@@ -6,11 +6,13 @@
 //!     block-0.safetensors    parameters.*, optimizer.* and average.*, description: version, progress, block, optimizer steps
 //!     block-1.safetensors
 //!   best-000000012/          the same after the epoch with the lowest validation error, where that is asked for
+//!   .tmp-…/                  being written or removed; what a kill left of one goes when the next is written
 //! ```
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use brainage_pipelines::atomic::TEMPORARY_PREFIX;
 use serde::{Deserialize, Serialize};
 
 use super::worker::BlockState;
@@ -121,13 +123,9 @@ impl Checkpoints {
     fn write(&self, checkpoint: &Checkpoint, name: &str) -> Result<(), Error> {
         let Checkpoint { progress, blocks } = checkpoint;
         fs_err::create_dir_all(&self.folder)?;
+        self.remove_unfinished()?;
         let target = self.folder.join(name);
-        let temporary = self
-            .folder
-            .join(format!(".tmp-{name}-{}", std::process::id()));
-        if temporary.exists() {
-            fs_err::remove_dir_all(&temporary)?;
-        }
+        let temporary = self.folder.join(format!("{TEMPORARY_PREFIX}{name}"));
         fs_err::create_dir(&temporary)?;
         for (block, state) in blocks.iter().enumerate() {
             let description = Description {
@@ -255,7 +253,26 @@ impl Checkpoints {
     fn remove_old(&self, kind: &str, keep: usize) -> Result<(), Error> {
         let numbers = self.numbers(kind)?;
         for number in numbers.iter().rev().skip(keep) {
-            fs_err::remove_dir_all(self.folder.join(name_of(kind, *number)))?;
+            // Under its own name a checkpoint is whole, to the end.
+            let name = name_of(kind, *number);
+            let leaving = self.folder.join(format!("{TEMPORARY_PREFIX}{name}"));
+            fs_err::rename(self.folder.join(name), &leaving)?;
+            fs_err::remove_dir_all(leaving)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what a killed program had begun to write or to remove.
+    fn remove_unfinished(&self) -> Result<(), Error> {
+        for entry in fs_err::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with(TEMPORARY_PREFIX))
+            {
+                fs_err::remove_dir_all(entry.path())?;
+            }
         }
         Ok(())
     }
@@ -344,11 +361,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path().to_path_buf(), 2);
         checkpoints.save(&checkpoint(10, &[1.0])).unwrap();
-        fs_err::create_dir(folder.path().join(".tmp-step-000000020-1")).unwrap();
-        assert_eq!(
-            checkpoints.load_latest(1).unwrap().unwrap().progress.step,
-            10
-        );
+        let unfinished = folder.path().join(".tmp-step-000000020");
+        fs_err::create_dir(&unfinished).unwrap();
+        let newest = || checkpoints.load_latest(1).unwrap().unwrap();
+        assert_eq!(newest().progress.step, 10);
+        checkpoints.save(&newest()).unwrap();
+        assert!(!unfinished.exists(), "it is to go with the next one");
         let file = folder.path().join("step-000000010/block-0.safetensors");
         let bytes = fs_err::read(&file).unwrap();
         fs_err::write(&file, &bytes[..bytes.len() - 3]).unwrap();

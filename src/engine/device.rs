@@ -37,11 +37,10 @@ impl Lane {
     /// Until the device has done all that it was given.
     ///
     /// # Errors
-    /// [`Error::Worker`] with what the device says; `step` names the step under way.
-    pub fn wait(&self, step: u64) -> Result<(), Error> {
-        self.device.sync().map_err(|error| Error::Worker {
+    /// [`Error::Device`] with what the device says.
+    pub fn wait(&self) -> Result<(), Error> {
+        self.device.sync().map_err(|error| Error::Device {
             device: self.name.to_string(),
-            step,
             reason: error.to_string(),
         })
     }

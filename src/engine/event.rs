@@ -29,9 +29,16 @@ pub enum Event {
         mae_years: Vec<f64>,
         /// Departure of bases from orthonormality, of each block the layers; above 0.1 a basis is none any more.
         orthogonality_error: Vec<Vec<f64>>,
-        /// Share of the time, 0 to 1, that the loop waited for training batches; the one figure that is not the same
-        /// in every run.
+        /// Share of the time, 0 to 1, that the loop waited for training batches. This and what follows is not the same
+        /// in every run, see [`Event::reproducible`].
         data_wait_share: f64,
+        /// Share of the time, 0 to 1, that the device of each block worked; since the last epoch's event.
+        #[serde(default)]
+        busy_share: Vec<f64>,
+        /// Share, 0 to 1, of the queue before the device of each block that was full when the device took a message, on
+        /// average; 0 where there is no queue.
+        #[serde(default)]
+        queue_fill: Vec<f64>,
     },
     /// The validation set was estimated.
     Validation {
@@ -49,6 +56,25 @@ pub enum Event {
         /// Steps that it holds.
         step: u64,
     },
+}
+
+impl Event {
+    /// The event without the figures that depend on how fast machine and disk were: what is the same in every run of one
+    /// config, however often it was stopped, and from every executor.
+    pub fn reproducible(mut self) -> Self {
+        if let Self::Epoch {
+            data_wait_share,
+            busy_share,
+            queue_fill,
+            ..
+        } = &mut self
+        {
+            *data_wait_share = 0.0;
+            busy_share.clear();
+            queue_fill.clear();
+        }
+        self
+    }
 }
 
 /// Takes events.

@@ -6,9 +6,10 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
+use super::meter::{Meter, Meters, Receiver, Sender, metered_queue};
 use super::worker::{Answer, BlockTrainer, Job, Message};
 use crate::Error;
 
@@ -44,6 +45,9 @@ pub trait Executor {
     /// What stopped a worker.
     fn receive(&mut self) -> Result<Report, Error>;
 
+    /// How busy the workers are; may be read while they work.
+    fn meters(&self) -> Meters;
+
     /// Lets all jobs end and gives the blocks back, in order.
     ///
     /// # Errors
@@ -60,16 +64,23 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Takes a message through all blocks of the worker.
+    fn meter(&self, queue: usize) -> Arc<Meter> {
+        Arc::new(Meter::new(self.devices.clone(), queue))
+    }
+
+    /// Takes a message through all blocks of the worker. `step` is that of the run and kept for jobs that have none.
     fn handle(
         &mut self,
+        step: &mut u64,
         mut message: Message,
         mut report: impl FnMut(Report) + Send,
     ) -> Result<Message, Error> {
         let Self { devices, blocks } = self;
-        let step = step_of(&message.job);
+        *step = step_of(&message.job).unwrap_or(*step);
+        let mut in_hand = 0;
         let through = AssertUnwindSafe(|| {
             for block in blocks.iter_mut() {
+                in_hand = block.number();
                 let (answer, next) = block.handle(message)?;
                 report(Report {
                     block: block.number(),
@@ -80,41 +91,54 @@ impl Worker {
             Ok(message)
         });
         // A device's driver panics rather than answer; the run must end with its words, not hang.
-        catch_unwind(through).unwrap_or_else(|panic| {
-            Err(Error::Worker {
+        let outcome = catch_unwind(through);
+        outcome
+            .unwrap_or_else(|panic| Err(panicked(&*panic)))
+            .map_err(|cause| Error::Block {
                 device: devices.clone(),
-                step,
-                reason: words_of(&*panic),
+                block: in_hand + 1,
+                step: *step,
+                cause: Box::new(cause),
             })
-        })
     }
 }
 
-fn step_of(job: &Job) -> u64 {
+fn step_of(job: &Job) -> Option<u64> {
     match job {
-        Job::Train { step, .. } | Job::Save { step } => *step,
-        Job::Estimate { .. } | Job::Inspect { .. } => 0,
+        Job::Train { step, .. } | Job::Save { step } => Some(*step),
+        Job::Estimate { .. } | Job::Inspect { .. } => None,
     }
 }
 
-fn words_of(panic: &(dyn Any + Send)) -> String {
+fn meters_of<'a>(workers: impl Iterator<Item = (&'a Worker, &'a Arc<Meter>)>) -> Meters {
+    let of_blocks =
+        workers.flat_map(|(worker, meter)| worker.blocks.iter().map(|_| Arc::clone(meter)));
+    Meters::new(of_blocks.collect())
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown")
-        .to_owned()
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::Panic(text.unwrap_or("a panic without words").to_owned())
 }
 
 /// All blocks in the calling thread, one job after the other.
 pub struct Sequential {
-    workers: Vec<Worker>,
+    workers: Vec<(Worker, Arc<Meter>)>,
+    step: u64,
     reports: VecDeque<Report>,
 }
 
 impl Sequential {
     /// Takes the workers in the order of their blocks.
     pub fn new(workers: Vec<Worker>) -> Self {
+        let metered = |worker: Worker| {
+            let meter = worker.meter(0);
+            (worker, meter)
+        };
         Self {
-            workers,
+            workers: workers.into_iter().map(metered).collect(),
+            step: 0,
             reports: VecDeque::new(),
         }
     }
@@ -122,11 +146,15 @@ impl Sequential {
 
 impl Executor for Sequential {
     fn submit(&mut self, message: Message) -> Result<(), Error> {
-        let reports = &mut self.reports;
-        self.workers
+        let Self {
+            workers,
+            step,
+            reports,
+        } = self;
+        workers
             .iter_mut()
-            .try_fold(message, |message, worker| {
-                worker.handle(message, |r| reports.push_back(r))
+            .try_fold(message, |message, (worker, meter)| {
+                meter.time(|| worker.handle(step, message, |r| reports.push_back(r)))
             })?;
         Ok(())
     }
@@ -139,18 +167,23 @@ impl Executor for Sequential {
         self.reports.pop_front().ok_or_else(no_report)
     }
 
+    fn meters(&self) -> Meters {
+        meters_of(self.workers.iter().map(|(worker, meter)| (worker, meter)))
+    }
+
     fn finish(self: Box<Self>) -> Result<Vec<BlockTrainer>, Error> {
         Ok(self
             .workers
             .into_iter()
-            .flat_map(|worker| worker.blocks)
+            .flat_map(|(worker, _)| worker.blocks)
             .collect())
     }
 }
 
 /// One thread for each device; successive batches are worked on at once.
 pub struct Pipelined {
-    first: mpsc::SyncSender<Message>,
+    first: Sender<Message>,
+    meters: Meters,
     reports: mpsc::Receiver<Result<Report, Error>>,
     threads: Vec<JoinHandle<Vec<BlockTrainer>>>,
 }
@@ -159,32 +192,37 @@ impl Pipelined {
     /// Starts the threads.
     ///
     /// # Errors
-    /// [`Error::Worker`] where the system gives no thread.
+    /// [`Error::Block`] where the system gives no thread.
     pub fn start(workers: Vec<Worker>) -> Result<Self, Error> {
         let (report, reports) = mpsc::channel();
         let mut threads = Vec::with_capacity(workers.len());
-        let mut next: Option<mpsc::SyncSender<Message>> = None;
-        for mut worker in workers.into_iter().rev() {
-            let (sender, inbox) = mpsc::sync_channel(QUEUE);
+        let meter_of_each: Vec<Arc<Meter>> = workers.iter().map(|w| w.meter(QUEUE)).collect();
+        let meters = meters_of(workers.iter().zip(&meter_of_each));
+        let mut next: Option<Sender<Message>> = None;
+        for (mut worker, meter) in workers.into_iter().zip(meter_of_each).rev() {
+            let (sender, inbox) = metered_queue(&meter);
             let onward = next.replace(sender);
             let report = report.clone();
             let name = worker.devices.clone();
+            let block = worker.blocks.first().map_or(0, BlockTrainer::number) + 1;
             let thread = std::thread::Builder::new()
                 .name(format!("worker {name}"))
                 .spawn(move || {
-                    run(&mut worker, &inbox, onward.as_ref(), &report);
+                    run(&mut worker, &meter, &inbox, onward.as_ref(), &report);
                     worker.blocks
                 });
-            threads.push(thread.map_err(|error| Error::Worker {
+            threads.push(thread.map_err(|error| Error::Block {
                 device: name,
+                block,
                 step: 0,
-                reason: format!("no thread could be started ({error})"),
+                cause: Box::new(error.into()),
             })?);
         }
         threads.reverse();
         let first = next.ok_or_else(|| Error::Data("a network without blocks".into()))?;
         Ok(Self {
             first,
+            meters,
             reports,
             threads,
         })
@@ -194,15 +232,16 @@ impl Pipelined {
 /// A worker's life: until the queue before it closes, it or a later worker fails.
 fn run(
     worker: &mut Worker,
-    inbox: &mpsc::Receiver<Message>,
-    onward: Option<&mpsc::SyncSender<Message>>,
+    meter: &Meter,
+    inbox: &Receiver<Message>,
+    onward: Option<&Sender<Message>>,
     reports: &mpsc::Sender<Result<Report, Error>>,
 ) {
-    for message in inbox {
-        let outcome = worker.handle(message, |report| {
-            // Nobody listens any more only when the run is being given up.
-            reports.send(Ok(report)).ok();
-        });
+    let mut step = 0;
+    while let Some(message) = inbox.next() {
+        // Nobody listens any more only when the run is being given up.
+        let report = |report| drop(reports.send(Ok(report)));
+        let outcome = meter.time(|| worker.handle(&mut step, message, report));
         match (outcome, onward) {
             (Ok(message), Some(next)) => {
                 if next.send(message).is_err() {
@@ -245,20 +284,21 @@ impl Executor for Pipelined {
         self.reports.recv().unwrap_or_else(|_| Err(no_report()))
     }
 
+    fn meters(&self) -> Meters {
+        self.meters.clone()
+    }
+
     fn finish(self: Box<Self>) -> Result<Vec<BlockTrainer>, Error> {
         let Self {
             first,
             reports,
             threads,
+            ..
         } = *self;
         drop(first);
         let mut blocks = Vec::new();
         for thread in threads {
-            blocks.extend(thread.join().map_err(|panic| Error::Worker {
-                device: "unknown".into(),
-                step: 0,
-                reason: words_of(&*panic),
-            })?);
+            blocks.extend(thread.join().map_err(|panic| panicked(&*panic))?);
         }
         reports
             .into_iter()
@@ -268,9 +308,5 @@ impl Executor for Pipelined {
 }
 
 fn no_report() -> Error {
-    Error::Worker {
-        device: "unknown".into(),
-        step: 0,
-        reason: "no report came".into(),
-    }
+    Error::Panic("a worker ended without a report".into())
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use super::checkpoint::{BestEpoch, Checkpoint, Checkpoints, Progress};
 use super::event::{Event, EventSink};
 use super::executor::Executor;
+use super::meter::Load;
 use super::worker::{Answer, Message};
 use crate::Error;
 
@@ -22,6 +23,7 @@ pub(super) enum Expected {
     Epoch {
         epoch: u64,
         data_wait_share: f64,
+        loads: Vec<Load>,
     },
     Estimates {
         epoch: u64,
@@ -145,7 +147,13 @@ impl<'a> Ledger<'a> {
             Expected::Epoch {
                 epoch,
                 data_wait_share,
-            } => Ok(Some(self.epoch_event(epoch, data_wait_share, &answers))),
+                loads,
+            } => Ok(Some(self.epoch_event(
+                epoch,
+                data_wait_share,
+                &loads,
+                &answers,
+            ))),
             Expected::Estimates {
                 epoch,
                 ages_years,
@@ -209,7 +217,13 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    fn epoch_event(&mut self, epoch: u64, data_wait_share: f64, answers: &[Answer]) -> Event {
+    fn epoch_event(
+        &mut self,
+        epoch: u64,
+        data_wait_share: f64,
+        loads: &[Load],
+        answers: &[Answer],
+    ) -> Event {
         let n_samples = self.progress.n_samples.max(1) as f64;
         let sums = self.progress.error_sums.iter();
         let mae_years = sums.map(|sum| sum / n_samples).collect();
@@ -229,6 +243,8 @@ impl<'a> Ledger<'a> {
             mae_years,
             orthogonality_error,
             data_wait_share,
+            busy_share: loads.iter().map(|load| load.busy_share).collect(),
+            queue_fill: loads.iter().map(|load| load.queue_fill).collect(),
         }
     }
 

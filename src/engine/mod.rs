@@ -13,6 +13,7 @@ pub mod event;
 pub mod executor;
 pub mod gradients;
 mod ledger;
+pub mod meter;
 pub mod optimizer;
 pub mod placement;
 pub mod replica;

@@ -174,9 +174,14 @@ impl Training<'_> {
         sink: &mut dyn EventSink,
     ) -> Result<Outcome, Error> {
         let mut last_save = Instant::now();
+        let mut meters = executor.meters();
+        // A training that goes on does so from a checkpoint, which need not be written again.
+        let mut saved = (steps.start > 0).then_some(steps.start);
         for step in steps {
             if self.stop.load(Ordering::Relaxed) {
-                ledger.submit(&mut *executor, Expected::State, message(Job::Save { step }))?;
+                if saved != Some(step) {
+                    ledger.submit(&mut *executor, Expected::State, message(Job::Save { step }))?;
+                }
                 ledger.settle(&mut *executor, sink)?;
                 return Ok(Outcome::Stopped { step });
             }
@@ -189,6 +194,7 @@ impl Training<'_> {
                 let expected = Expected::Epoch {
                     epoch,
                     data_wait_share: batches.take_wait_share(),
+                    loads: meters.take_loads(),
                 };
                 ledger.submit(&mut *executor, expected, message(Job::Inspect { epoch }))?;
                 self.submit_validation(&mut *executor, &mut ledger, (epoch, done), sink)?;
@@ -200,6 +206,7 @@ impl Training<'_> {
                 let job = message(Job::Save { step: done });
                 ledger.submit(&mut *executor, Expected::State, job)?;
                 last_save = Instant::now();
+                saved = Some(done);
             }
         }
         ledger.settle(&mut *executor, sink)?;

@@ -21,11 +21,12 @@ use crate::Error;
 pub struct RunDir(PathBuf);
 
 impl RunDir {
-    /// Makes the folder of a new run and writes its config.
+    /// Makes the folder of a new run. It is one once [`RunDir::write_config`] was called; what else a run begins with is
+    /// written before that, so that no kill leaves a run without it.
     ///
     /// # Errors
     /// [`Error::Run`] where there is a run already.
-    pub fn create(path: PathBuf, config_toml: &str) -> Result<Self, Error> {
+    pub fn create(path: PathBuf) -> Result<Self, Error> {
         let run = Self(path);
         if run.config().exists() {
             let message = "there is a run in this folder already".into();
@@ -35,8 +36,16 @@ impl RunDir {
             });
         }
         fs_err::create_dir_all(&run.0)?;
-        write_atomically(&run.config(), |out| out.write_all(config_toml.as_bytes()))?;
         Ok(run)
+    }
+
+    /// Writes the config, and so makes the folder a run.
+    ///
+    /// # Errors
+    /// What the file system answered.
+    pub fn write_config(&self, config_toml: &str) -> Result<(), Error> {
+        write_atomically(&self.config(), |out| out.write_all(config_toml.as_bytes()))?;
+        Ok(())
     }
 
     /// The folder of a run that exists.
@@ -116,10 +125,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
         assert!(RunDir::open(path.clone()).is_err());
-        let run = RunDir::create(path.clone(), "[data]").unwrap();
+        let run = RunDir::create(path.clone()).unwrap();
+        assert!(RunDir::open(path.clone()).is_err());
+        run.write_config("[data]").unwrap();
         assert_eq!(fs_err::read_to_string(run.config()).unwrap(), "[data]");
         assert!(RunDir::open(path.clone()).is_ok());
-        let refused = RunDir::create(path, "").unwrap_err().to_string();
+        let refused = RunDir::create(path).unwrap_err().to_string();
         assert!(refused.contains("already"), "{refused}");
     }
 }

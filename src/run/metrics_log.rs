@@ -17,16 +17,21 @@ pub struct MetricsLog {
 
 impl MetricsLog {
     /// Opens the log for a training that goes on after `n_steps` steps: later events, and a line that was cut, are
-    /// dropped first, since they come again.
+    /// dropped first, since they come again. The checkpoint that it goes on from is entered where the program was killed
+    /// between writing it and saying so.
     ///
     /// # Errors
     /// What the file system answered.
     pub fn open(path: &Path, n_steps: u64) -> Result<Self, Error> {
         if path.exists() {
-            let kept: Vec<Event> = read(path)?
+            let mut kept: Vec<Event> = read(path)?
                 .into_iter()
                 .filter(|event| steps_before(event) <= n_steps)
                 .collect();
+            let checkpoint = Event::Checkpoint { step: n_steps };
+            if n_steps > 0 && kept.last() != Some(&checkpoint) {
+                kept.push(checkpoint);
+            }
             write_atomically(path, |out| {
                 kept.iter().try_for_each(|event| {
                     serde_json::to_writer(&mut *out, event)?;
@@ -110,6 +115,12 @@ mod tests {
         for number in 3..6 {
             log.emit(&step(number)).unwrap();
         }
-        assert_eq!(read(&path).unwrap(), (0..6).map(step).collect::<Vec<_>>());
+        let checkpoint = Event::Checkpoint { step: 3 };
+        let mut expected: Vec<Event> = (0..6).map(step).collect();
+        expected.insert(3, checkpoint);
+        assert_eq!(read(&path).unwrap(), expected);
+        // What says that the checkpoint is there already says it once.
+        MetricsLog::open(&path, 3).unwrap();
+        assert_eq!(read(&path).unwrap(), expected[..4]);
     }
 }
