@@ -195,6 +195,8 @@ fn arrays_of_the_wrong_length_give_an_empty_result() {
         ..g
     };
     assert!(!Algorithm::Direct.supports(&standing));
+    assert!(forward(Algorithm::Direct, &standing, &[0.0; 36], &[0.0; 27], None).is_empty());
+    assert_eq!(bias_gradient(&standing, &[]), [0.0]);
 }
 
 #[test]
