@@ -2,6 +2,7 @@
 //!
 //! The constants are fitted to `examples/conv_speed.rs` on an AVX2 processor; only ratios matter.
 
+use super::merged::SHORT;
 use super::{Algorithm, Geometry};
 
 /// The three results of a convolution that training asks for.
@@ -21,8 +22,6 @@ const LANES: usize = 8;
 const COPY: f64 = 7.0;
 /// The same for weight gradients, whose products wait more for memory.
 const COPY_FOR_WEIGHTS: f64 = 11.0;
-/// What it costs a weight gradient to begin another plane, in positions.
-const PLANE: f64 = 16.0;
 
 /// The cheaper algorithm.
 pub fn choose(geometry: &Geometry, pass: Pass) -> Algorithm {
@@ -53,12 +52,13 @@ fn cost(algorithm: Algorithm, g: &Geometry, pass: Pass) -> f64 {
         Pass::Forward | Pass::InputGradient => COPY,
         Pass::WeightGradient => COPY_FOR_WEIGHTS,
     };
+    let joined = |copy: f64| {
+        whole_vectors(x * y * z) + copy * (x * y * z) as f64 / out_channels.max(1) as f64
+    };
     let positions = match (algorithm, pass) {
-        (Algorithm::Direct, Pass::WeightGradient) => x as f64 * (whole_vectors(y * z) + PLANE),
+        (Algorithm::Direct, Pass::WeightGradient) if y * z < SHORT => joined(COPY),
         (Algorithm::Direct, _) => x as f64 * whole_vectors(y * z),
-        (Algorithm::Gemm, _) => {
-            whole_vectors(x * y * z) + copy * (x * y * z) as f64 / out_channels.max(1) as f64
-        }
+        (Algorithm::Gemm, _) => joined(copy),
     };
     let products_each = g.macs() as f64 / (x * y * z).max(1) as f64;
     positions * products_each
@@ -86,7 +86,9 @@ mod tests {
     fn large_planes_are_convolved_directly_and_small_ones_with_many_channels_as_matrices() {
         assert_eq!(choices([1, 8], [48, 56, 48]), [Algorithm::Direct; 3]);
         assert_eq!(choices([16, 32], [12, 14, 12]), [Algorithm::Direct; 3]);
-        assert_eq!(choices([64, 128], [5, 5, 5]), [Algorithm::Gemm; 3]);
+        let small = choices([64, 128], [5, 5, 5]);
+        // The direct weight gradient joins small planes itself.
+        assert_eq!(small, [Algorithm::Gemm, Algorithm::Gemm, Algorithm::Direct]);
     }
 
     #[test]

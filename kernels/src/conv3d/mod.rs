@@ -5,9 +5,11 @@
 //! `[out, in, kx, ky, kz]`, output `[batch, out, x', y', z']`.
 //!
 //! Borders are computed as if the padding were in memory: an infinite weight or gradient that meets a padding zero gives
-//! NaN. Besides the result, a call needs one workspace a thread (about 300 kB, more only if one row of outputs needs
-//! more), a copy of the weights, for weight gradients at most 16 times their number in f64, and for input gradients with
-//! strides one phase of the result. Results do not depend on the number of threads.
+//! NaN. Results do not depend on the number of threads.
+//!
+//! Besides the result, a call needs one workspace a thread (about 300 kB, more only if one row of outputs needs more; for
+//! weight gradients of small planes about 1 MB and 3 kB for each output channel), a copy of the weights, for weight
+//! gradients at most 16 times their number in f64, and for input gradients with strides one phase of the result.
 
 mod blocks;
 mod correlation;
@@ -15,6 +17,7 @@ mod cost;
 mod direct;
 mod dots;
 mod gemm;
+mod merged;
 mod output;
 mod packing;
 mod passes;

@@ -46,6 +46,7 @@ pub(crate) struct Segment<'a> {
 }
 
 /// Where each tap's numbers begin in a packed buffer: `[input channel of the block][tap]`.
+#[derive(Default)]
 pub(crate) struct Offsets {
     taps: Vec<usize>,
     furthest: usize,

@@ -4,6 +4,7 @@
 use super::blocks::{Accumulate, CHANNELS, Start};
 use super::correlation::{Correlation, PackedWeights};
 use super::dots::{DotSegment, Dots, POSITIONS};
+use super::merged::Merged;
 use super::output::written;
 use super::packing::{BUFFER, Packing, Tile, tiles, with_workspace};
 use super::simd::Level;
@@ -189,6 +190,7 @@ fn block_sums(
     let n_in = packing.channel_block().min(c.in_channels - first);
     let mut sums = vec![0.0; c.out_channels.next_multiple_of(CHANNELS) * n_in * c.n_taps()];
     let buffer_len = packing.buffer_len();
+    let mut merged = Merged::default();
     for WeightItem { samples, tile } in items {
         let position = (tile.x * c.output[1] + tile.y) * c.output[2];
         with_workspace(buffer_len * samples.len(), |buffer| {
@@ -214,13 +216,22 @@ fn block_sums(
                         }
                     }));
                 }
-                level.run(Dots {
-                    n_channels: c.out_channels,
-                    inputs: buffer,
-                    n_taps: n_in * c.n_taps(),
-                    segments: &segments,
-                    sums: &mut sums,
-                });
+                let n_taps = n_in * c.n_taps();
+                let mut add = |inputs: &[f32], segments: &[DotSegment<'_>]| {
+                    level.run(Dots {
+                        n_channels: c.out_channels,
+                        inputs,
+                        n_taps,
+                        segments,
+                        sums: &mut sums,
+                    });
+                };
+                if merged.join(buffer, &segments, n_taps) {
+                    let (inputs, run) = merged.parts();
+                    add(inputs, &[run]);
+                } else {
+                    add(buffer, &segments);
+                }
             }
         });
     }

@@ -127,6 +127,9 @@ fn several_tiles_and_blocks_of_channels_give_the_sum_over_all() {
     check(&picture);
     picture.stride = [1, 2, 2];
     check(&picture);
+    // Pictures so small that several samples go together, and not all at once.
+    picture.batch = 40;
+    check(&picture);
 }
 
 #[test]
