@@ -5,15 +5,19 @@
 //! `[out, in, kx, ky, kz]`, output `[batch, out, x', y', z']`.
 //!
 //! Borders are computed as if the padding were in memory: an infinite weight or gradient that meets a padding zero gives
-//! NaN. Besides the result, a call needs one workspace a thread (about 200 kB, more only if one row of outputs needs
-//! more), a copy of the weights, for weight gradients at most 16 times their number in f64, and for input gradients with
-//! strides one phase of the result. Results do not depend on the number of threads.
+//! NaN. Results do not depend on the number of threads.
+//!
+//! Besides the result, a call needs one workspace a thread (about 300 kB, more only if one row of outputs needs more; for
+//! weight gradients of small planes about 1 MB and 3 kB for each output channel), a copy of the weights, for weight
+//! gradients at most 16 times their number in f64, and for input gradients with strides one phase of the result.
 
 mod blocks;
 mod correlation;
+mod cost;
 mod direct;
 mod dots;
 mod gemm;
+mod merged;
 mod output;
 mod packing;
 mod passes;
@@ -22,6 +26,8 @@ mod reference;
 mod simd;
 #[cfg(test)]
 mod tests;
+
+pub use cost::{Pass, choose};
 
 use correlation::{Correlation, PackedWeights, Phase};
 use direct::Rows;
@@ -83,7 +89,8 @@ impl Geometry {
         std::array::from_fn(|axis| {
             (self.input[axis] + 2 * self.padding[axis])
                 .checked_sub(self.kernel[axis])
-                .map_or(0, |room| room / self.stride[axis] + 1)
+                .and_then(|room| room.checked_div(self.stride[axis]))
+                .map_or(0, |steps| steps + 1)
         })
     }
 

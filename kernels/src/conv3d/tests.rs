@@ -127,6 +127,9 @@ fn several_tiles_and_blocks_of_channels_give_the_sum_over_all() {
     check(&picture);
     picture.stride = [1, 2, 2];
     check(&picture);
+    // Pictures so small that several samples go together, and not all at once.
+    picture.batch = 40;
+    check(&picture);
 }
 
 #[test]
@@ -195,6 +198,8 @@ fn arrays_of_the_wrong_length_give_an_empty_result() {
         ..g
     };
     assert!(!Algorithm::Direct.supports(&standing));
+    assert!(forward(Algorithm::Direct, &standing, &[0.0; 36], &[0.0; 27], None).is_empty());
+    assert_eq!(bias_gradient(&standing, &[]), [0.0]);
 }
 
 #[test]

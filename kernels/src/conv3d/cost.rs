@@ -1,0 +1,98 @@
+//! Which algorithm to use: what each costs, in multiply-adds that the machine could do meanwhile.
+//!
+//! The constants are fitted to `examples/conv_speed.rs` on an AVX2 processor; only ratios matter.
+
+use super::merged::SHORT;
+use super::{Algorithm, Geometry};
+
+/// The three results of a convolution that training asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// The values.
+    Forward,
+    /// The gradient of the input.
+    InputGradient,
+    /// The gradient of the weights.
+    WeightGradient,
+}
+
+/// Numbers in a vector.
+const LANES: usize = 8;
+/// What it costs to copy a number into the matrix that GEMM multiplies.
+const COPY: f64 = 7.0;
+/// The same for weight gradients, whose products wait more for memory.
+const COPY_FOR_WEIGHTS: f64 = 11.0;
+
+/// The cheaper algorithm.
+pub fn choose(geometry: &Geometry, pass: Pass) -> Algorithm {
+    let mut best = (Algorithm::Direct, f64::INFINITY);
+    for algorithm in Algorithm::ALL {
+        if algorithm.supports(geometry) && cost(algorithm, geometry, pass) < best.1 {
+            best = (algorithm, cost(algorithm, geometry, pass));
+        }
+    }
+    best.0
+}
+
+/// What a pass costs.
+fn cost(algorithm: Algorithm, g: &Geometry, pass: Pass) -> f64 {
+    let [x, y, z] = match pass {
+        Pass::Forward | Pass::WeightGradient => g.output(),
+        // As many as each phase of the stride has.
+        Pass::InputGradient => {
+            std::array::from_fn(|axis| g.input[axis].div_ceil(g.stride[axis].max(1)))
+        }
+    };
+    let out_channels = match pass {
+        Pass::Forward | Pass::WeightGradient => g.out_channels,
+        Pass::InputGradient => g.in_channels,
+    };
+    let whole_vectors = |positions: usize| positions.next_multiple_of(LANES) as f64;
+    let copy = match pass {
+        Pass::Forward | Pass::InputGradient => COPY,
+        Pass::WeightGradient => COPY_FOR_WEIGHTS,
+    };
+    let joined = |copy: f64| {
+        whole_vectors(x * y * z) + copy * (x * y * z) as f64 / out_channels.max(1) as f64
+    };
+    let positions = match (algorithm, pass) {
+        (Algorithm::Direct, Pass::WeightGradient) if y * z < SHORT => joined(COPY),
+        (Algorithm::Direct, _) => x as f64 * whole_vectors(y * z),
+        (Algorithm::Gemm, _) => joined(copy),
+    };
+    let products_each = g.macs() as f64 / (x * y * z).max(1) as f64;
+    positions * products_each
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choices(channels: [usize; 2], input: [usize; 3]) -> [Algorithm; 3] {
+        let geometry = Geometry {
+            batch: 4,
+            in_channels: channels[0],
+            out_channels: channels[1],
+            input,
+            kernel: [3; 3],
+            stride: [1; 3],
+            padding: [1; 3],
+        };
+        [Pass::Forward, Pass::InputGradient, Pass::WeightGradient]
+            .map(|pass| choose(&geometry, pass))
+    }
+
+    #[test]
+    fn large_planes_are_convolved_directly_and_small_ones_with_many_channels_as_matrices() {
+        assert_eq!(choices([1, 8], [48, 56, 48]), [Algorithm::Direct; 3]);
+        assert_eq!(choices([16, 32], [12, 14, 12]), [Algorithm::Direct; 3]);
+        let small = choices([64, 128], [5, 5, 5]);
+        // The direct weight gradient joins small planes itself.
+        assert_eq!(small, [Algorithm::Gemm, Algorithm::Gemm, Algorithm::Direct]);
+    }
+
+    #[test]
+    fn an_empty_output_has_an_algorithm() {
+        assert_eq!(choices([1, 1], [0; 3]), [Algorithm::Direct; 3]);
+    }
+}
