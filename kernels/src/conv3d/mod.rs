@@ -4,6 +4,7 @@
 //! · weight[o,i,k]`, zeros outside. All arrays are dense, the last axis fastest: input `[batch, in, x, y, z]`, weight
 //! `[out, in, kx, ky, kz]`, output `[batch, out, x', y', z']`.
 
+pub mod fft;
 #[cfg(test)]
 mod reference;
 

@@ -1,0 +1,604 @@
+//! Fourier transforms of the sizes that tiles have: straight-line code for 2, 3, 4, 5, 8 and 9 points, and products of
+//! them. Each works on eight independent signals, one a lane, so no transform needs a shuffle.
+//!
+//! Coprime factors are joined by the prime-factor mapping (Good 1958, J. R. Stat. Soc. B 20(2); Thomas 1963), which needs
+//! no twiddle factors; 9, 16 and 32 points by Cooley and Tukey 1965 (Math. Comput. 19(90)).
+//!
+//! All transforms are forward, `X[k] = Σ x[n] e^(−2πi·nk/N)`, without a factor; the inverse is the same code with real
+//! and imaginary parts swapped on the way in and out.
+
+#![expect(
+    clippy::inline_always,
+    reason = "a transform must end up inside the function that has the vector instructions"
+)]
+
+use std::cell::Cell;
+
+use super::lanes::{Kernel, Lanes, Line};
+
+/// Sides of a complex transform, in points.
+pub(super) const SIDES: [usize; 19] = [
+    1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 18, 20, 24, 30, 32, 36, 40,
+];
+
+/// Largest of [`SIDES`].
+pub(super) const LARGEST: usize = 40;
+
+/// Eight complex numbers in registers.
+#[derive(Clone, Copy)]
+pub(super) struct Complex<S> {
+    pub(super) re: S,
+    pub(super) im: S,
+}
+
+impl<S: Lanes> Complex<S> {
+    #[inline(always)]
+    pub(super) fn load(line: &Line) -> Self {
+        Self {
+            re: S::load(&line.0[0]),
+            im: S::load(&line.0[1]),
+        }
+    }
+    #[inline(always)]
+    pub(super) fn store(self, line: &mut Line) {
+        self.re.store(&mut line.0[0]);
+        self.im.store(&mut line.0[1]);
+    }
+    #[inline(always)]
+    pub(super) fn add(self, b: Self) -> Self {
+        Self {
+            re: self.re.add(b.re),
+            im: self.im.add(b.im),
+        }
+    }
+    #[inline(always)]
+    pub(super) fn sub(self, b: Self) -> Self {
+        Self {
+            re: self.re.sub(b.re),
+            im: self.im.sub(b.im),
+        }
+    }
+    /// `self − i·b`
+    #[inline(always)]
+    fn minus_i(self, b: Self) -> Self {
+        Self {
+            re: self.re.add(b.im),
+            im: self.im.sub(b.re),
+        }
+    }
+    /// `self + i·b`
+    #[inline(always)]
+    fn plus_i(self, b: Self) -> Self {
+        Self {
+            re: self.re.sub(b.im),
+            im: self.im.add(b.re),
+        }
+    }
+    /// `self · factor + b` for a real factor
+    #[inline(always)]
+    fn scaled_plus(self, factor: S, b: Self) -> Self {
+        Self {
+            re: self.re.mul_add(factor, b.re),
+            im: self.im.mul_add(factor, b.im),
+        }
+    }
+    /// Real and imaginary part swapped, or not.
+    #[inline(always)]
+    fn flip<const SWAP: bool>(self) -> Self {
+        if SWAP {
+            Self {
+                re: self.im,
+                im: self.re,
+            }
+        } else {
+            self
+        }
+    }
+    /// `self · (c − i·s)`
+    #[inline(always)]
+    fn turned(self, [c, s]: [f32; 2]) -> Self {
+        let (c, s) = (S::splat(c), S::splat(s));
+        Self {
+            re: self.im.mul_add(s, self.re.mul(c)),
+            im: self.re.neg_mul_add(s, self.im.mul(c)),
+        }
+    }
+}
+
+/// Cosine and sine of `n / d` turns, by their series in f64: evaluated by the compiler.
+const fn turn(n: usize, d: usize) -> [f64; 2] {
+    // Within half a turn either way the series' 30 terms leave nothing over.
+    let n = n % d;
+    let signed = if 2 * n > d {
+        n as f64 - d as f64
+    } else {
+        n as f64
+    };
+    let angle = 2.0 * std::f64::consts::PI * signed / d as f64;
+    let (mut cos, mut sin) = (0.0, 0.0);
+    let (mut term, mut k) = (1.0, 0);
+    while k < 30 {
+        let sign = if k % 4 < 2 { 1.0 } else { -1.0 };
+        if k % 2 == 0 {
+            cos += sign * term;
+        } else {
+            sin += sign * term;
+        }
+        k += 1;
+        term = term * angle / k as f64;
+    }
+    [cos, sin]
+}
+
+const fn cos(n: usize, d: usize) -> f32 {
+    turn(n, d)[0] as f32
+}
+
+const fn sin(n: usize, d: usize) -> f32 {
+    turn(n, d)[1] as f32
+}
+
+/// Twiddle factors of a transform of `A·B` points: entry `[n][k]` is `n·k / (A·B)` of a turn.
+const fn twiddles<const A: usize, const B: usize>() -> [[[f32; 2]; A]; B] {
+    let mut table = [[[0.0; 2]; A]; B];
+    let mut n = 0;
+    while n < B {
+        let mut k = 0;
+        while k < A {
+            table[n][k] = [cos(n * k, A * B), sin(n * k, A * B)];
+            k += 1;
+        }
+        n += 1;
+    }
+    table
+}
+
+#[inline(always)]
+fn dft1<S: Lanes>(x: [Complex<S>; 1]) -> [Complex<S>; 1] {
+    x
+}
+
+#[inline(always)]
+fn dft2<S: Lanes>([a, b]: [Complex<S>; 2]) -> [Complex<S>; 2] {
+    [a.add(b), a.sub(b)]
+}
+
+#[inline(always)]
+fn dft3<S: Lanes>([x0, x1, x2]: [Complex<S>; 3]) -> [Complex<S>; 3] {
+    let sine = S::splat(const { sin(1, 3) });
+    let sum = x1.add(x2);
+    let middle = sum.scaled_plus(S::splat(-0.5), x0);
+    let d = x1.sub(x2);
+    [
+        x0.add(sum),
+        Complex {
+            re: d.im.mul_add(sine, middle.re),
+            im: d.re.neg_mul_add(sine, middle.im),
+        },
+        Complex {
+            re: d.im.neg_mul_add(sine, middle.re),
+            im: d.re.mul_add(sine, middle.im),
+        },
+    ]
+}
+
+#[inline(always)]
+fn dft4<S: Lanes>([x0, x1, x2, x3]: [Complex<S>; 4]) -> [Complex<S>; 4] {
+    let (a, b) = (x0.add(x2), x0.sub(x2));
+    let (c, d) = (x1.add(x3), x1.sub(x3));
+    [a.add(c), b.minus_i(d), a.sub(c), b.plus_i(d)]
+}
+
+#[inline(always)]
+fn dft5<S: Lanes>([x0, x1, x2, x3, x4]: [Complex<S>; 5]) -> [Complex<S>; 5] {
+    let [c1, c2] = [S::splat(const { cos(1, 5) }), S::splat(const { cos(2, 5) })];
+    let [s1, s2] = [S::splat(const { sin(1, 5) }), S::splat(const { sin(2, 5) })];
+    let (t1, d1) = (x1.add(x4), x1.sub(x4));
+    let (t2, d2) = (x2.add(x3), x2.sub(x3));
+    let a1 = t2.scaled_plus(c2, t1.scaled_plus(c1, x0));
+    let a2 = t2.scaled_plus(c1, t1.scaled_plus(c2, x0));
+    let b1 = Complex {
+        re: d2.re.mul_add(s2, d1.re.mul(s1)),
+        im: d2.im.mul_add(s2, d1.im.mul(s1)),
+    };
+    let b2 = Complex {
+        re: d2.re.neg_mul_add(s1, d1.re.mul(s2)),
+        im: d2.im.neg_mul_add(s1, d1.im.mul(s2)),
+    };
+    [
+        x0.add(t1).add(t2),
+        a1.minus_i(b1),
+        a2.minus_i(b2),
+        a2.plus_i(b2),
+        a1.plus_i(b1),
+    ]
+}
+
+#[inline(always)]
+fn dft6<S: Lanes>(x: [Complex<S>; 6]) -> [Complex<S>; 6] {
+    // Prime factors: n = 3·n1 + 2·n2, k = 3·k1 + 4·k2, both mod 6.
+    let even = dft3([x[0], x[2], x[4]]);
+    let odd = dft3([x[3], x[5], x[1]]);
+    let [a, b, c]: [_; 3] = std::array::from_fn(|k| dft2([even[k], odd[k]]));
+    [a[0], b[1], c[0], a[1], b[0], c[1]]
+}
+
+#[inline(always)]
+fn dft8<S: Lanes>(x: [Complex<S>; 8]) -> [Complex<S>; 8] {
+    let h = S::splat(std::f32::consts::FRAC_1_SQRT_2);
+    let e = dft4([x[0], x[2], x[4], x[6]]);
+    let o = dft4([x[1], x[3], x[5], x[7]]);
+    let (s1, d1) = (o[1].re.add(o[1].im), o[1].im.sub(o[1].re));
+    let (s3, d3) = (o[3].re.add(o[3].im), o[3].im.sub(o[3].re));
+    [
+        e[0].add(o[0]),
+        Complex {
+            re: s1.mul_add(h, e[1].re),
+            im: d1.mul_add(h, e[1].im),
+        },
+        e[2].minus_i(o[2]),
+        Complex {
+            re: d3.mul_add(h, e[3].re),
+            im: s3.neg_mul_add(h, e[3].im),
+        },
+        e[0].sub(o[0]),
+        Complex {
+            re: s1.neg_mul_add(h, e[1].re),
+            im: d1.neg_mul_add(h, e[1].im),
+        },
+        e[2].plus_i(o[2]),
+        Complex {
+            re: d3.neg_mul_add(h, e[3].re),
+            im: s3.mul_add(h, e[3].im),
+        },
+    ]
+}
+
+#[inline(always)]
+fn dft9<S: Lanes>(x: [Complex<S>; 9]) -> [Complex<S>; 9] {
+    const W: [[[f32; 2]; 3]; 3] = twiddles::<3, 3>();
+    let a = dft3([x[0], x[3], x[6]]);
+    let b = dft3([x[1], x[4], x[7]]);
+    let c = dft3([x[2], x[5], x[8]]);
+    let p = dft3([a[0], b[0], c[0]]);
+    let q = dft3([a[1], b[1].turned(W[1][1]), c[1].turned(W[2][1])]);
+    let r = dft3([a[2], b[2].turned(W[1][2]), c[2].turned(W[2][2])]);
+    [p[0], q[0], r[0], p[1], q[1], r[1], p[2], q[2], r[2]]
+}
+
+/// Transform of one fixed size: reads its points by `load`, hands its results to `store`.
+trait Points {
+    fn transform<S: Lanes>(
+        load: impl Fn(usize) -> Complex<S>,
+        store: impl FnMut(usize, Complex<S>),
+    );
+}
+
+struct Side<const N: usize>;
+
+/// `x` with `a · x ≡ 1 (mod m)`
+const fn inverse(a: usize, m: usize) -> usize {
+    let mut x = 0;
+    while x < m {
+        if a * x % m == 1 % m {
+            return x;
+        }
+        x += 1;
+    }
+    0
+}
+
+/// A size with straight-line code.
+macro_rules! direct {
+    ($n:literal, $dft:ident) => {
+        impl Points for Side<$n> {
+            #[inline(always)]
+            fn transform<S: Lanes>(
+                load: impl Fn(usize) -> Complex<S>,
+                mut store: impl FnMut(usize, Complex<S>),
+            ) {
+                let x: [Complex<S>; $n] = std::array::from_fn(load);
+                for (k, value) in $dft(x).into_iter().enumerate() {
+                    store(k, value);
+                }
+            }
+        }
+    };
+}
+
+/// A size with two coprime factors.
+macro_rules! prime_factors {
+    ($n:literal = $a:literal $dft_a:ident, $b:literal $dft_b:ident) => {
+        impl Points for Side<$n> {
+            #[inline(always)]
+            fn transform<S: Lanes>(
+                load: impl Fn(usize) -> Complex<S>,
+                mut store: impl FnMut(usize, Complex<S>),
+            ) {
+                const A: usize = $b * inverse($b, $a);
+                const B: usize = $a * inverse($a, $b);
+                let rows: [[Complex<S>; $a]; $b] = std::array::from_fn(|n2| {
+                    $dft_a(std::array::from_fn(|n1| load(($b * n1 + $a * n2) % $n)))
+                });
+                for k1 in 0..$a {
+                    let results = $dft_b(std::array::from_fn(|n2| rows[n2][k1]));
+                    for (k2, value) in results.into_iter().enumerate() {
+                        store((A * k1 + B * k2) % $n, value);
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// A size whose two factors share a divisor.
+macro_rules! twiddled {
+    ($n:literal = $a:literal $dft_a:ident, $b:literal $dft_b:ident) => {
+        impl Points for Side<$n> {
+            #[inline(always)]
+            fn transform<S: Lanes>(
+                load: impl Fn(usize) -> Complex<S>,
+                mut store: impl FnMut(usize, Complex<S>),
+            ) {
+                const W: [[[f32; 2]; $a]; $b] = twiddles::<$a, $b>();
+                let rows: [[Complex<S>; $a]; $b] = std::array::from_fn(|n2| {
+                    let row = $dft_a(std::array::from_fn(|n1| load($b * n1 + n2)));
+                    std::array::from_fn(|k1| row[k1].turned(W[n2][k1]))
+                });
+                for k1 in 0..$a {
+                    let results = $dft_b(std::array::from_fn(|n2| rows[n2][k1]));
+                    for (k2, value) in results.into_iter().enumerate() {
+                        store(k1 + $a * k2, value);
+                    }
+                }
+            }
+        }
+    };
+}
+
+direct!(1, dft1);
+direct!(2, dft2);
+direct!(3, dft3);
+direct!(4, dft4);
+direct!(5, dft5);
+direct!(6, dft6);
+direct!(8, dft8);
+direct!(9, dft9);
+prime_factors!(10 = 2 dft2, 5 dft5);
+prime_factors!(12 = 3 dft3, 4 dft4);
+prime_factors!(15 = 3 dft3, 5 dft5);
+twiddled!(16 = 4 dft4, 4 dft4);
+prime_factors!(18 = 2 dft2, 9 dft9);
+prime_factors!(20 = 4 dft4, 5 dft5);
+prime_factors!(24 = 3 dft3, 8 dft8);
+prime_factors!(30 = 5 dft5, 6 dft6);
+twiddled!(32 = 4 dft4, 8 dft8);
+prime_factors!(36 = 4 dft4, 9 dft9);
+prime_factors!(40 = 5 dft5, 8 dft8);
+
+/// Where the points of a signal lie in a slice of lines: `start + n · stride`, wrapping. Points outside the slice read as
+/// 0 and are not written, which is how zero padding and dropped results are told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    pub(super) start: usize,
+    pub(super) stride: usize,
+}
+
+impl Places {
+    #[inline(always)]
+    fn at(self, n: usize) -> usize {
+        self.start.wrapping_add(n.wrapping_mul(self.stride))
+    }
+}
+
+/// One transform from a slice to another; `INVERSE` flips the sign of the exponent.
+pub(super) struct Transform<'a, const INVERSE: bool> {
+    pub(super) source: &'a [Line],
+    pub(super) from: Places,
+    pub(super) target: &'a mut [Line],
+    pub(super) to: Places,
+}
+
+/// Transforms side by side in one slice, in place; the i-th starts `i` lines later.
+pub(super) struct InPlace<'a, const INVERSE: bool> {
+    pub(super) lines: &'a mut [Line],
+    /// Lines from here on read as 0.
+    pub(super) readable: usize,
+    pub(super) from: Places,
+    /// Lines from here on are not written.
+    pub(super) writable: usize,
+    pub(super) to: Places,
+    pub(super) count: usize,
+}
+
+/// A job for transforms of `N` points.
+struct Sized<const N: usize, T>(T);
+
+impl<const N: usize, const INVERSE: bool> Kernel for Sized<N, Transform<'_, INVERSE>>
+where
+    Side<N>: Points,
+{
+    #[inline(always)]
+    fn run<S: Lanes>(self) {
+        let Transform {
+            source,
+            from,
+            target,
+            to,
+        } = self.0;
+        <Side<N> as Points>::transform::<S>(
+            |n| Complex::load(source.get(from.at(n)).unwrap_or(&Line::ZERO)).flip::<INVERSE>(),
+            |k, value| {
+                if let Some(line) = target.get_mut(to.at(k)) {
+                    value.flip::<INVERSE>().store(line);
+                }
+            },
+        );
+    }
+}
+
+impl<const N: usize, const INVERSE: bool> Kernel for Sized<N, InPlace<'_, INVERSE>>
+where
+    Side<N>: Points,
+{
+    #[inline(always)]
+    fn run<S: Lanes>(self) {
+        let job = self.0;
+        // Cells let the two closures share the lines; all points are read before any is written.
+        let cells = Cell::from_mut(job.lines).as_slice_of_cells();
+        let readable = &cells[..job.readable.min(cells.len())];
+        let writable = &cells[..job.writable.min(cells.len())];
+        for i in 0..job.count {
+            <Side<N> as Points>::transform::<S>(
+                |n| match readable.get(job.from.at(n).wrapping_add(i)) {
+                    Some(cell) => Complex::load(&cell.get()).flip::<INVERSE>(),
+                    None => Complex::load(&Line::ZERO),
+                },
+                |k, value| {
+                    if let Some(cell) = writable.get(job.to.at(k).wrapping_add(i)) {
+                        let mut line = Line::ZERO;
+                        value.flip::<INVERSE>().store(&mut line);
+                        cell.set(line);
+                    }
+                },
+            );
+        }
+    }
+}
+
+/// Runs `$job` with the size as a constant; sizes that are not in [`SIDES`] do nothing.
+macro_rules! for_side {
+    ($side:expr, $lanes:ident, $job:expr, [$($n:literal)*]) => {
+        match $side {
+            $($n => $lanes::call(Sized::<$n, _>($job)),)*
+            _ => {}
+        }
+    };
+}
+
+/// Runs one transform of `side` points.
+#[inline(always)]
+pub(super) fn transform<S: Lanes, const INVERSE: bool>(side: usize, job: Transform<'_, INVERSE>) {
+    for_side!(side, S, job, [1 2 3 4 5 6 8 9 10 12 15 16 18 20 24 30 32 36 40]);
+}
+
+/// Runs transforms of `side` points in place.
+#[inline(always)]
+pub(super) fn transform_in_place<S: Lanes, const INVERSE: bool>(
+    side: usize,
+    job: InPlace<'_, INVERSE>,
+) {
+    for_side!(side, S, job, [1 2 3 4 5 6 8 9 10 12 15 16 18 20 24 30 32 36 40]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lanes::{LANES, Path};
+    use super::*;
+
+    /// The definition, in f64, for one lane.
+    fn naive(points: &[Line], lane: usize, sign: f64) -> Vec<[f64; 2]> {
+        let side = points.len();
+        (0..side)
+            .map(|k| {
+                let mut sum = [0.0; 2];
+                for (n, point) in points.iter().enumerate() {
+                    let angle = sign * std::f64::consts::TAU * (n * k % side) as f64 / side as f64;
+                    let [re, im] = [f64::from(point.0[0][lane]), f64::from(point.0[1][lane])];
+                    sum[0] += re * angle.cos() - im * angle.sin();
+                    sum[1] += re * angle.sin() + im * angle.cos();
+                }
+                sum
+            })
+            .collect()
+    }
+
+    fn noise(side: usize) -> Vec<Line> {
+        let value = |i: usize| (i.wrapping_mul(2_654_435_761) >> 7) % 2003;
+        (0..side)
+            .map(|n| {
+                Line(std::array::from_fn(|part| {
+                    std::array::from_fn(|lane| {
+                        value((n * 2 + part) * LANES + lane + 1) as f32 / 1001.5 - 1.0
+                    })
+                }))
+            })
+            .collect()
+    }
+
+    struct Both<'a, const INVERSE: bool> {
+        source: &'a [Line],
+        target: &'a mut [Line],
+        in_place: &'a mut [Line],
+    }
+    impl<const INVERSE: bool> Kernel for Both<'_, INVERSE> {
+        #[inline(always)]
+        fn run<S: Lanes>(self) {
+            let side = self.source.len();
+            let places = Places {
+                start: 0,
+                stride: 1,
+            };
+            transform::<S, INVERSE>(
+                side,
+                Transform {
+                    source: self.source,
+                    from: places,
+                    target: self.target,
+                    to: places,
+                },
+            );
+            transform_in_place::<S, INVERSE>(
+                side,
+                InPlace {
+                    lines: self.in_place,
+                    readable: side,
+                    from: places,
+                    writable: side,
+                    to: places,
+                    count: 1,
+                },
+            );
+        }
+    }
+
+    fn check<const INVERSE: bool>(path: Path, side: usize) {
+        let source = noise(side);
+        let (mut target, mut in_place) = (vec![Line::ZERO; side], source.clone());
+        path.call(Both::<INVERSE> {
+            source: &source,
+            target: &mut target,
+            in_place: &mut in_place,
+        });
+        assert_eq!(target, in_place, "side {side}");
+        for lane in 0..LANES {
+            let expected = naive(&source, lane, if INVERSE { 1.0 } else { -1.0 });
+            for (line, value) in target.iter().zip(expected) {
+                for part in 0..2 {
+                    let error = (f64::from(line.0[part][lane]) - value[part]).abs();
+                    assert!(error < 1e-6 * side as f64, "side {side}: off by {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn transforms_of_every_side_equal_the_definition() {
+        for path in [Path::detect(), Path::Portable] {
+            for side in SIDES {
+                check::<false>(path, side);
+                check::<true>(path, side);
+            }
+        }
+    }
+
+    #[test]
+    fn cosines_and_sines_of_the_compiler_equal_those_of_the_library() {
+        for n in 0..80 {
+            let [cos, sin] = turn(n, 40);
+            let angle = std::f64::consts::TAU * n as f64 / 40.0;
+            assert!((cos - angle.cos()).abs() < 1e-14);
+            assert!((sin - angle.sin()).abs() < 1e-14);
+        }
+    }
+}

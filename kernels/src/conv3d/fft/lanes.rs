@@ -1,0 +1,273 @@
+//! Eight numbers at a time: AVX2 with FMA where the processor has it, plain arrays elsewhere, from the same code.
+//!
+//! Everything above this file is written once, generic over [`Lanes`], and enters a function compiled for the wider
+//! instructions through [`Lanes::call`]. No other file of the FFT convolution needs `unsafe`.
+
+#![expect(unsafe_code, reason = "vector instructions are chosen at run time")]
+#![expect(
+    clippy::inline_always,
+    reason = "a vector operation must end up inside the function that has its instructions"
+)]
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_mul_ps,
+    _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+};
+
+/// Numbers that are worked on together.
+pub(super) const LANES: usize = 8;
+
+/// Eight complex numbers, all real parts first: one cache line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub(super) struct Line(pub(super) [[f32; LANES]; 2]);
+
+impl Line {
+    pub(super) const ZERO: Self = Self([[0.0; LANES]; 2]);
+}
+
+/// Work that is compiled once for each kind of lanes.
+pub(super) trait Kernel {
+    /// Does the work. Implementations are `inline(always)`, so that they take over the caller's instructions.
+    fn run<S: Lanes>(self);
+}
+
+/// Arithmetic on eight numbers.
+pub(super) trait Lanes: Copy {
+    fn splat(value: f32) -> Self;
+    fn load(from: &[f32; LANES]) -> Self;
+    fn store(self, to: &mut [f32; LANES]);
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    /// `self · a + b`
+    fn mul_add(self, a: Self, b: Self) -> Self;
+    /// `b − self · a`
+    fn neg_mul_add(self, a: Self, b: Self) -> Self;
+    /// Number `j` of result `i` is number `i` of argument `j`.
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES];
+    /// Runs a kernel as a function of its own.
+    fn call<K: Kernel>(kernel: K);
+}
+
+/// Which instructions to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Path {
+    #[cfg(target_arch = "x86_64")]
+    Avx2(HasAvx2),
+    Portable,
+}
+
+/// Proof that this processor has AVX2 and FMA: made by [`Path::detect`] alone.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HasAvx2(());
+
+impl Path {
+    /// The best of this processor.
+    pub(super) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return Self::Avx2(HasAvx2(()));
+        }
+        Self::Portable
+    }
+
+    pub(super) fn call<K: Kernel>(self, kernel: K) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(HasAvx2(())) => Avx2::call(kernel),
+            Self::Portable => Portable::call(kernel),
+        }
+    }
+}
+
+/// Arrays that the compiler may put into whatever registers the target always has.
+#[derive(Clone, Copy)]
+pub(super) struct Portable([f32; LANES]);
+
+impl Portable {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Self(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+}
+
+impl Lanes for Portable {
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Self([value; LANES])
+    }
+    #[inline(always)]
+    fn load(from: &[f32; LANES]) -> Self {
+        Self(*from)
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32; LANES]) {
+        *to = self.0;
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+    // Rounded twice: without the instruction a fused product is a call of the C library for each number.
+    #[inline(always)]
+    fn mul_add(self, a: Self, b: Self) -> Self {
+        self.mul(a).add(b)
+    }
+    #[inline(always)]
+    fn neg_mul_add(self, a: Self, b: Self) -> Self {
+        b.sub(self.mul(a))
+    }
+    #[inline(always)]
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        std::array::from_fn(|i| Self(std::array::from_fn(|j| rows[j].0[i])))
+    }
+    #[inline(never)]
+    fn call<K: Kernel>(kernel: K) {
+        kernel.run::<Self>();
+    }
+}
+
+/// One AVX register. Made only below [`Path::call`] with a [`HasAvx2`], which is what its operations rely on.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(__m256);
+
+#[cfg(target_arch = "x86_64")]
+impl Lanes for Avx2 {
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: this type is used only where AVX2 was detected.
+        Self(unsafe { _mm256_set1_ps(value) })
+    }
+    #[inline(always)]
+    fn load(from: &[f32; LANES]) -> Self {
+        // SAFETY: the array has eight numbers; AVX2 was detected.
+        Self(unsafe { _mm256_loadu_ps(from.as_ptr()) })
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32; LANES]) {
+        // SAFETY: the array has eight numbers; AVX2 was detected.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), self.0) }
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: AVX2 was detected.
+        Self(unsafe { _mm256_add_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: AVX2 was detected.
+        Self(unsafe { _mm256_sub_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: AVX2 was detected.
+        Self(unsafe { _mm256_mul_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Self, b: Self) -> Self {
+        // SAFETY: AVX2 and FMA were detected.
+        Self(unsafe { _mm256_fmadd_ps(self.0, a.0, b.0) })
+    }
+    #[inline(always)]
+    fn neg_mul_add(self, a: Self, b: Self) -> Self {
+        // SAFETY: AVX2 and FMA were detected.
+        Self(unsafe { _mm256_fnmadd_ps(self.0, a.0, b.0) })
+    }
+    #[inline(always)]
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        // SAFETY: AVX2 was detected.
+        unsafe { transpose_avx2(rows) }
+    }
+    #[inline(always)]
+    fn call<K: Kernel>(kernel: K) {
+        // SAFETY: AVX2 and FMA were detected.
+        unsafe { run_avx2(kernel) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2<K: Kernel>(kernel: K) {
+    kernel.run::<Avx2>();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn transpose_avx2(r: [Avx2; LANES]) -> [Avx2; LANES] {
+    let pairs = |a: Avx2, b: Avx2| (_mm256_unpacklo_ps(a.0, b.0), _mm256_unpackhi_ps(a.0, b.0));
+    let (a0, a1) = pairs(r[0], r[1]);
+    let (a2, a3) = pairs(r[2], r[3]);
+    let (a4, a5) = pairs(r[4], r[5]);
+    let (a6, a7) = pairs(r[6], r[7]);
+    let low = |a, b| _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
+    let high = |a, b| _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
+    let upper = [low(a0, a2), high(a0, a2), low(a1, a3), high(a1, a3)];
+    let lower = [low(a4, a6), high(a4, a6), low(a5, a7), high(a5, a7)];
+    [
+        Avx2(_mm256_permute2f128_ps::<0x20>(upper[0], lower[0])),
+        Avx2(_mm256_permute2f128_ps::<0x20>(upper[1], lower[1])),
+        Avx2(_mm256_permute2f128_ps::<0x20>(upper[2], lower[2])),
+        Avx2(_mm256_permute2f128_ps::<0x20>(upper[3], lower[3])),
+        Avx2(_mm256_permute2f128_ps::<0x31>(upper[0], lower[0])),
+        Avx2(_mm256_permute2f128_ps::<0x31>(upper[1], lower[1])),
+        Avx2(_mm256_permute2f128_ps::<0x31>(upper[2], lower[2])),
+        Avx2(_mm256_permute2f128_ps::<0x31>(upper[3], lower[3])),
+    ]
+}
+
+/// Copies eight numbers at a time of a slice that may end early; what is missing reads as 0.
+#[inline(always)]
+pub(super) fn load_or_zero<S: Lanes>(values: &[f32], at: usize) -> S {
+    if let Some(Ok(whole)) = values.get(at..at + LANES).map(<&[f32; LANES]>::try_from) {
+        return S::load(whole);
+    }
+    let rest = values.get(at..).unwrap_or(&[]);
+    let mut copy = [0.0; LANES];
+    copy[..rest.len()].copy_from_slice(rest);
+    S::load(&copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Transposed<'a>(&'a mut [[f32; LANES]; LANES]);
+    impl Kernel for Transposed<'_> {
+        #[inline(always)]
+        fn run<S: Lanes>(self) {
+            let columns = S::transpose(std::array::from_fn(|i| S::load(&self.0[i])));
+            for (row, column) in self.0.iter_mut().zip(columns) {
+                column.store(row);
+            }
+        }
+    }
+
+    #[test]
+    fn transposing_swaps_rows_and_columns_on_every_path() {
+        for path in [Path::detect(), Path::Portable] {
+            let mut cells =
+                std::array::from_fn(|i| std::array::from_fn(|j| (i * LANES + j) as f32));
+            path.call(Transposed(&mut cells));
+            for (i, row) in cells.iter().enumerate() {
+                for (j, cell) in row.iter().enumerate() {
+                    assert_eq!(*cell, (j * LANES + i) as f32);
+                }
+            }
+        }
+    }
+}

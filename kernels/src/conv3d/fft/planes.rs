@@ -1,0 +1,254 @@
+//! From voxels to columns of spectra and back: the transforms along z and y.
+//!
+//! A plane is all of y and z of a tile at one x. Eight planes lie in the lanes, so rows and columns of a plane are
+//! transformed without a shuffle; one transposition of 8×8 blocks when voxels are read, another when spectra are written,
+//! after which the lanes are eight frequencies and x is the only axis left to transform.
+
+#![expect(
+    clippy::inline_always,
+    reason = "the work must end up inside the function that has the vector instructions"
+)]
+
+use std::ops::Range;
+
+use super::codelet::{InPlace, LARGEST, Places, transform_in_place};
+use super::lanes::{Kernel, LANES, Lanes, Line, load_or_zero};
+use super::plan::Tiling;
+use super::real;
+
+/// Distances in an array of voxels, in numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strides {
+    pub(super) image: usize,
+    pub(super) plane: usize,
+    pub(super) row: usize,
+}
+
+/// Transforms some images of one tile along z and y.
+pub(super) struct ToColumns<'a> {
+    pub(super) tiling: &'a Tiling,
+    /// Begins with the first voxel that the first image has in the tile.
+    pub(super) voxels: &'a [f32],
+    pub(super) strides: Strides,
+    pub(super) images: usize,
+    pub(super) planes: usize,
+    /// Rows and voxels of a row that the tile has; zeros elsewhere.
+    pub(super) rows: Range<usize>,
+    pub(super) cells: Range<usize>,
+    /// `[block][image][plane]`
+    pub(super) columns: &'a mut [Line],
+    /// See [`scratch_lines`].
+    pub(super) scratch: &'a mut [Line],
+}
+
+/// Lines of scratch memory that one plane stage needs.
+pub(super) fn scratch_lines(tiling: &Tiling) -> usize {
+    tiling.blocks() * LANES
+}
+
+impl Kernel for ToColumns<'_> {
+    #[inline(always)]
+    fn run<S: Lanes>(self) {
+        let n_planes = self.images * self.planes;
+        if self.rows.is_empty() || self.cells.is_empty() || n_planes == 0 {
+            self.columns.fill(Line::ZERO);
+            return;
+        }
+        let [_, ny, nz] = self.tiling.side;
+        let half = self.tiling.half();
+        let twiddles = real::twiddles(nz / 2);
+        let mut cells = [Line::ZERO; LARGEST / 2];
+        self.scratch[ny * half..].fill(Line::ZERO);
+        for group in 0..n_planes.div_ceil(LANES) {
+            // Lanes left over repeat the last plane.
+            let planes: [usize; LANES] =
+                std::array::from_fn(|lane| (group * LANES + lane).min(n_planes - 1));
+            let starts = planes.map(|plane| {
+                plane / self.planes * self.strides.image + plane % self.planes * self.strides.plane
+            });
+            for row in 0..self.rows.len() {
+                let at = starts.map(|start| start + row * self.strides.row);
+                read_cells::<S>(self.voxels, at, &self.cells, &mut cells);
+                let spectrum = &mut self.scratch[row * half..][..half];
+                real::forward::<S>(&cells[..nz / 2], &twiddles, spectrum);
+            }
+            transform_in_place::<S, false>(
+                ny,
+                InPlace {
+                    lines: self.scratch,
+                    readable: self.rows.len() * half,
+                    from: Places {
+                        start: 0_usize.wrapping_sub(self.rows.start * half),
+                        stride: half,
+                    },
+                    writable: ny * half,
+                    to: Places {
+                        start: 0,
+                        stride: half,
+                    },
+                    count: half,
+                },
+            );
+            for (block, source) in self.scratch.chunks_exact(LANES).enumerate() {
+                let target = &mut self.columns[block * n_planes..][..n_planes];
+                for part in 0..2 {
+                    let lanes = S::transpose(std::array::from_fn(|i| S::load(&source[i].0[part])));
+                    for (plane, lane) in planes.into_iter().zip(lanes) {
+                        lane.store(&mut target[plane].0[part]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads a row of each of eight planes; number z of a row becomes half of line `z / 2`.
+#[inline(always)]
+fn read_cells<S: Lanes>(
+    voxels: &[f32],
+    at: [usize; LANES],
+    valid: &Range<usize>,
+    cells: &mut [Line; LARGEST / 2],
+) {
+    for first in (0..valid.len()).step_by(LANES) {
+        // What a row's last block reads beyond the row is left out below, so it may be anything, even NaN.
+        let rows = std::array::from_fn(|lane| load_or_zero::<S>(voxels, at[lane] + first));
+        let wanted = valid.len() - first;
+        for (i, values) in S::transpose(rows).into_iter().enumerate().take(wanted) {
+            let z = valid.start + first + i;
+            values.store(&mut cells[z / 2].0[z % 2]);
+        }
+    }
+}
+
+/// Where the outputs of one tile come from and go to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    /// Line of its first plane inside a block of columns; the others follow.
+    pub(super) source: usize,
+    /// Place of its first voxel in the target.
+    pub(super) target: usize,
+    /// Planes, rows and voxels of a row that are wanted.
+    pub(super) extent: [usize; 3],
+}
+
+/// Transforms columns back along y and z.
+pub(super) struct ToPlanes<'a> {
+    pub(super) tiling: &'a Tiling,
+    /// `[block][…]`, blocks `block_stride` lines apart.
+    pub(super) columns: &'a [Line],
+    pub(super) block_stride: usize,
+    pub(super) pieces: &'a [Piece],
+    /// First wanted place of a tile in y and z.
+    pub(super) origin: [usize; 2],
+    pub(super) plane_stride: usize,
+    pub(super) row_stride: usize,
+    /// Added to each value.
+    pub(super) bias: f32,
+    pub(super) target: &'a mut [f32],
+    /// See [`scratch_lines`].
+    pub(super) scratch: &'a mut [Line],
+}
+
+/// One plane's share of a [`ToPlanes`].
+#[derive(Clone, Copy, Default)]
+struct Plane {
+    source: usize,
+    target: usize,
+    rows: usize,
+    cells: usize,
+}
+
+impl Kernel for ToPlanes<'_> {
+    #[inline(always)]
+    fn run<S: Lanes>(self) {
+        let [_, ny, nz] = self.tiling.side;
+        let half = self.tiling.half();
+        let twiddles = real::twiddles(nz / 2);
+        let scale = S::splat(1.0 / self.tiling.gain());
+        let bias = S::splat(self.bias);
+        let mut cells = [Line::ZERO; LARGEST / 2];
+        let planes: Vec<Plane> = self
+            .pieces
+            .iter()
+            .flat_map(|piece| {
+                let [planes, rows, cells] = piece.extent;
+                (0..planes).map(move |plane| Plane {
+                    source: piece.source + plane,
+                    target: piece.target + plane * self.plane_stride,
+                    rows,
+                    cells,
+                })
+            })
+            .collect();
+        for group in planes.chunks(LANES) {
+            let lanes: [Plane; LANES] =
+                std::array::from_fn(|lane| group[lane.min(group.len() - 1)]);
+            for (block, target) in self.scratch.chunks_exact_mut(LANES).enumerate() {
+                let source = &self.columns[block * self.block_stride..];
+                for part in 0..2 {
+                    let lines = lanes.map(|plane| S::load(&source[plane.source].0[part]));
+                    for (line, values) in target.iter_mut().zip(S::transpose(lines)) {
+                        values.store(&mut line.0[part]);
+                    }
+                }
+            }
+            let rows = group.iter().map(|plane| plane.rows).max().unwrap_or(0);
+            let row_cells = group.iter().map(|plane| plane.cells).max().unwrap_or(0);
+            transform_in_place::<S, true>(
+                ny,
+                InPlace {
+                    lines: self.scratch,
+                    readable: ny * half,
+                    from: Places {
+                        start: 0,
+                        stride: half,
+                    },
+                    writable: rows * half,
+                    to: Places {
+                        start: 0_usize.wrapping_sub(self.origin[0] * half),
+                        stride: half,
+                    },
+                    count: half,
+                },
+            );
+            for row in 0..rows {
+                let spectrum = &self.scratch[row * half..][..half];
+                real::inverse::<S>(spectrum, &twiddles, &mut cells[..nz / 2]);
+                for first in (0..row_cells).step_by(LANES) {
+                    let values = std::array::from_fn(|i| {
+                        let z = self.origin[1] + first + i;
+                        let line = cells.get(z / 2).unwrap_or(&Line::ZERO);
+                        S::load(&line.0[z % 2]).mul_add(scale, bias)
+                    });
+                    let wanted = S::transpose(values);
+                    for (plane, values) in group.iter().zip(wanted) {
+                        if row < plane.rows && first < plane.cells {
+                            let at = plane.target + row * self.row_stride + first;
+                            write::<S>(values, self.target, at, plane.cells - first);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes the first `wanted` of eight numbers.
+#[inline(always)]
+fn write<S: Lanes>(values: S, target: &mut [f32], at: usize, wanted: usize) {
+    if wanted >= LANES {
+        if let Some(Ok(whole)) = target
+            .get_mut(at..at + LANES)
+            .map(<&mut [f32; LANES]>::try_from)
+        {
+            values.store(whole);
+        }
+        return;
+    }
+    let mut copy = [0.0; LANES];
+    values.store(&mut copy);
+    if let Some(rest) = target.get_mut(at..at + wanted) {
+        rest.copy_from_slice(&copy[..wanted]);
+    }
+}
