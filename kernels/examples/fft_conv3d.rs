@@ -47,7 +47,9 @@ fn main() -> Result<(), rayon::ThreadPoolBuildError> {
         let (input, weight) = (noise(g.input_len()), noise(g.weight_len()));
         let gradient = noise(g.output_len());
         for threads in [1, 2] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()?;
             let times = pool.install(|| {
                 [
                     best(runs, || fft::forward(&g, &input, &weight, None)),

@@ -12,9 +12,7 @@
     reason = "a transform must end up inside the function that has the vector instructions"
 )]
 
-use std::cell::Cell;
-
-use super::lanes::{Kernel, Lanes, Line};
+use super::lanes::{Kernel, Lanes, Line, array};
 
 /// Sides of a complex transform, in points.
 pub(super) const SIDES: [usize; 19] = [
@@ -219,7 +217,7 @@ fn dft6<S: Lanes>(x: [Complex<S>; 6]) -> [Complex<S>; 6] {
     // Prime factors: n = 3·n1 + 2·n2, k = 3·k1 + 4·k2, both mod 6.
     let even = dft3([x[0], x[2], x[4]]);
     let odd = dft3([x[3], x[5], x[1]]);
-    let [a, b, c]: [_; 3] = std::array::from_fn(|k| dft2([even[k], odd[k]]));
+    let [a, b, c] = array!(3, k => dft2([even[k], odd[k]]));
     [a[0], b[1], c[0], a[1], b[0], c[1]]
 }
 
@@ -266,12 +264,15 @@ fn dft9<S: Lanes>(x: [Complex<S>; 9]) -> [Complex<S>; 9] {
     [p[0], q[0], r[0], p[1], q[1], r[1], p[2], q[2], r[2]]
 }
 
-/// Transform of one fixed size: reads its points by `load`, hands its results to `store`.
+/// Where a transform's points come from and go to: all are read before the first is written.
+trait Signal {
+    fn load<S: Lanes>(&self, n: usize) -> Complex<S>;
+    fn store<S: Lanes>(&mut self, k: usize, value: Complex<S>);
+}
+
+/// Transform of one fixed size.
 trait Points {
-    fn transform<S: Lanes>(
-        load: impl Fn(usize) -> Complex<S>,
-        store: impl FnMut(usize, Complex<S>),
-    );
+    fn transform<S: Lanes>(signal: impl Signal);
 }
 
 struct Side<const N: usize>;
@@ -290,17 +291,12 @@ const fn inverse(a: usize, m: usize) -> usize {
 
 /// A size with straight-line code.
 macro_rules! direct {
-    ($n:literal, $dft:ident) => {
+    ($n:tt, $dft:ident) => {
         impl Points for Side<$n> {
             #[inline(always)]
-            fn transform<S: Lanes>(
-                load: impl Fn(usize) -> Complex<S>,
-                mut store: impl FnMut(usize, Complex<S>),
-            ) {
-                let x: [Complex<S>; $n] = std::array::from_fn(load);
-                for (k, value) in $dft(x).into_iter().enumerate() {
-                    store(k, value);
-                }
+            fn transform<S: Lanes>(mut signal: impl Signal) {
+                let results = $dft::<S>(array!($n, n => signal.load(n)));
+                array!($n, k => signal.store(k, results[k]));
             }
         }
     };
@@ -308,24 +304,19 @@ macro_rules! direct {
 
 /// A size with two coprime factors.
 macro_rules! prime_factors {
-    ($n:literal = $a:literal $dft_a:ident, $b:literal $dft_b:ident) => {
+    ($n:tt = $a:tt $dft_a:ident, $b:tt $dft_b:ident) => {
         impl Points for Side<$n> {
             #[inline(always)]
-            fn transform<S: Lanes>(
-                load: impl Fn(usize) -> Complex<S>,
-                mut store: impl FnMut(usize, Complex<S>),
-            ) {
+            fn transform<S: Lanes>(mut signal: impl Signal) {
                 const A: usize = $b * inverse($b, $a);
                 const B: usize = $a * inverse($a, $b);
-                let rows: [[Complex<S>; $a]; $b] = std::array::from_fn(|n2| {
-                    $dft_a(std::array::from_fn(|n1| load(($b * n1 + $a * n2) % $n)))
+                let rows = array!($b, n2 => {
+                    $dft_a::<S>(array!($a, n1 => signal.load(($b * n1 + $a * n2) % $n)))
                 });
-                for k1 in 0..$a {
-                    let results = $dft_b(std::array::from_fn(|n2| rows[n2][k1]));
-                    for (k2, value) in results.into_iter().enumerate() {
-                        store((A * k1 + B * k2) % $n, value);
-                    }
-                }
+                array!($a, k1 => {
+                    let results = $dft_b(array!($b, n2 => rows[n2][k1]));
+                    array!($b, k2 => signal.store((A * k1 + B * k2) % $n, results[k2]));
+                });
             }
         }
     };
@@ -333,24 +324,19 @@ macro_rules! prime_factors {
 
 /// A size whose two factors share a divisor.
 macro_rules! twiddled {
-    ($n:literal = $a:literal $dft_a:ident, $b:literal $dft_b:ident) => {
+    ($n:tt = $a:tt $dft_a:ident, $b:tt $dft_b:ident) => {
         impl Points for Side<$n> {
             #[inline(always)]
-            fn transform<S: Lanes>(
-                load: impl Fn(usize) -> Complex<S>,
-                mut store: impl FnMut(usize, Complex<S>),
-            ) {
+            fn transform<S: Lanes>(mut signal: impl Signal) {
                 const W: [[[f32; 2]; $a]; $b] = twiddles::<$a, $b>();
-                let rows: [[Complex<S>; $a]; $b] = std::array::from_fn(|n2| {
-                    let row = $dft_a(std::array::from_fn(|n1| load($b * n1 + n2)));
-                    std::array::from_fn(|k1| row[k1].turned(W[n2][k1]))
+                let rows = array!($b, n2 => {
+                    let row = $dft_a::<S>(array!($a, n1 => signal.load($b * n1 + n2)));
+                    array!($a, k1 => if k1 * n2 == 0 { row[k1] } else { row[k1].turned(W[n2][k1]) })
                 });
-                for k1 in 0..$a {
-                    let results = $dft_b(std::array::from_fn(|n2| rows[n2][k1]));
-                    for (k2, value) in results.into_iter().enumerate() {
-                        store(k1 + $a * k2, value);
-                    }
-                }
+                array!($a, k1 => {
+                    let results = $dft_b(array!($b, n2 => rows[n2][k1]));
+                    array!($b, k2 => signal.store(k1 + $a * k2, results[k2]));
+                });
             }
         }
     };
@@ -414,26 +400,53 @@ pub(super) struct InPlace<'a, const INVERSE: bool> {
 /// A job for transforms of `N` points.
 struct Sized<const N: usize, T>(T);
 
+impl<const INVERSE: bool> Signal for Transform<'_, INVERSE> {
+    #[inline(always)]
+    fn load<S: Lanes>(&self, n: usize) -> Complex<S> {
+        let line = self.source.get(self.from.at(n)).unwrap_or(&Line::ZERO);
+        Complex::load(line).flip::<INVERSE>()
+    }
+    #[inline(always)]
+    fn store<S: Lanes>(&mut self, k: usize, value: Complex<S>) {
+        if let Some(line) = self.target.get_mut(self.to.at(k)) {
+            value.flip::<INVERSE>().store(line);
+        }
+    }
+}
+
 impl<const N: usize, const INVERSE: bool> Kernel for Sized<N, Transform<'_, INVERSE>>
 where
     Side<N>: Points,
 {
     #[inline(always)]
     fn run<S: Lanes>(self) {
-        let Transform {
-            source,
-            from,
-            target,
-            to,
-        } = self.0;
-        <Side<N> as Points>::transform::<S>(
-            |n| Complex::load(source.get(from.at(n)).unwrap_or(&Line::ZERO)).flip::<INVERSE>(),
-            |k, value| {
-                if let Some(line) = target.get_mut(to.at(k)) {
-                    value.flip::<INVERSE>().store(line);
-                }
-            },
-        );
+        <Side<N> as Points>::transform::<S>(self.0);
+    }
+}
+
+/// One transform of an [`InPlace`].
+struct Shifted<'a, 'b, const INVERSE: bool> {
+    job: &'b mut InPlace<'a, INVERSE>,
+    by: usize,
+}
+
+impl<const INVERSE: bool> Signal for Shifted<'_, '_, INVERSE> {
+    #[inline(always)]
+    fn load<S: Lanes>(&self, n: usize) -> Complex<S> {
+        let at = self.job.from.at(n).wrapping_add(self.by);
+        let line = if at < self.job.readable {
+            &self.job.lines[at]
+        } else {
+            &Line::ZERO
+        };
+        Complex::load(line).flip::<INVERSE>()
+    }
+    #[inline(always)]
+    fn store<S: Lanes>(&mut self, k: usize, value: Complex<S>) {
+        let at = self.job.to.at(k).wrapping_add(self.by);
+        if at < self.job.writable {
+            value.flip::<INVERSE>().store(&mut self.job.lines[at]);
+        }
     }
 }
 
@@ -443,25 +456,9 @@ where
 {
     #[inline(always)]
     fn run<S: Lanes>(self) {
-        let job = self.0;
-        // Cells let the two closures share the lines; all points are read before any is written.
-        let cells = Cell::from_mut(job.lines).as_slice_of_cells();
-        let readable = &cells[..job.readable.min(cells.len())];
-        let writable = &cells[..job.writable.min(cells.len())];
-        for i in 0..job.count {
-            <Side<N> as Points>::transform::<S>(
-                |n| match readable.get(job.from.at(n).wrapping_add(i)) {
-                    Some(cell) => Complex::load(&cell.get()).flip::<INVERSE>(),
-                    None => Complex::load(&Line::ZERO),
-                },
-                |k, value| {
-                    if let Some(cell) = writable.get(job.to.at(k).wrapping_add(i)) {
-                        let mut line = Line::ZERO;
-                        value.flip::<INVERSE>().store(&mut line);
-                        cell.set(line);
-                    }
-                },
-            );
+        let mut job = self.0;
+        for by in 0..job.count {
+            <Side<N> as Points>::transform::<S>(Shifted { job: &mut job, by });
         }
     }
 }

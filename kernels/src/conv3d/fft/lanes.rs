@@ -16,6 +16,28 @@ use std::arch::x86_64::{
     _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
 
+/// An array written out: `array!(3, i => f(i))` is `[f(0), f(1), f(2)]`.
+///
+/// `std::array::from_fn` calls a closure, which the compiler makes a function of its own, without the caller's vector
+/// instructions; every operation in it would be a call.
+macro_rules! array {
+    ($n:tt, $i:ident => $value:expr) => {
+        $crate::conv3d::fft::lanes::array!(@$n $i $value)
+    };
+    (@1 $i:ident $e:expr) => { array!(@ $i $e, 0) };
+    (@2 $i:ident $e:expr) => { array!(@ $i $e, 0 1) };
+    (@3 $i:ident $e:expr) => { array!(@ $i $e, 0 1 2) };
+    (@4 $i:ident $e:expr) => { array!(@ $i $e, 0 1 2 3) };
+    (@5 $i:ident $e:expr) => { array!(@ $i $e, 0 1 2 3 4) };
+    (@6 $i:ident $e:expr) => { array!(@ $i $e, 0 1 2 3 4 5) };
+    (@8 $i:ident $e:expr) => { array!(@ $i $e, 0 1 2 3 4 5 6 7) };
+    (@9 $i:ident $e:expr) => { array!(@ $i $e, 0 1 2 3 4 5 6 7 8) };
+    (@ $i:ident $e:expr, $($at:literal)*) => {
+        [$({ let $i: usize = $at; $e }),*]
+    };
+}
+pub(super) use array;
+
 /// Numbers that are worked on together.
 pub(super) const LANES: usize = 8;
 
@@ -250,7 +272,7 @@ mod tests {
     impl Kernel for Transposed<'_> {
         #[inline(always)]
         fn run<S: Lanes>(self) {
-            let columns = S::transpose(std::array::from_fn(|i| S::load(&self.0[i])));
+            let columns = S::transpose(array!(8, i => S::load(&self.0[i])));
             for (row, column) in self.0.iter_mut().zip(columns) {
                 column.store(row);
             }

@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use super::codelet::{InPlace, LARGEST, Places, transform_in_place};
-use super::lanes::{Kernel, LANES, Lanes, Line, load_or_zero};
+use super::lanes::{Kernel, LANES, Lanes, Line, array, load_or_zero};
 use super::plan::Tiling;
 use super::real;
 
@@ -92,7 +92,7 @@ impl Kernel for ToColumns<'_> {
             for (block, source) in self.scratch.chunks_exact(LANES).enumerate() {
                 let target = &mut self.columns[block * n_planes..][..n_planes];
                 for part in 0..2 {
-                    let lanes = S::transpose(std::array::from_fn(|i| S::load(&source[i].0[part])));
+                    let lanes = S::transpose(array!(8, i => S::load(&source[i].0[part])));
                     for (plane, lane) in planes.into_iter().zip(lanes) {
                         lane.store(&mut target[plane].0[part]);
                     }
@@ -112,7 +112,7 @@ fn read_cells<S: Lanes>(
 ) {
     for first in (0..valid.len()).step_by(LANES) {
         // What a row's last block reads beyond the row is left out below, so it may be anything, even NaN.
-        let rows = std::array::from_fn(|lane| load_or_zero::<S>(voxels, at[lane] + first));
+        let rows = array!(8, lane => load_or_zero::<S>(voxels, at[lane] + first));
         let wanted = valid.len() - first;
         for (i, values) in S::transpose(rows).into_iter().enumerate().take(wanted) {
             let z = valid.start + first + i;
@@ -187,7 +187,7 @@ impl Kernel for ToPlanes<'_> {
             for (block, target) in self.scratch.chunks_exact_mut(LANES).enumerate() {
                 let source = &self.columns[block * self.block_stride..];
                 for part in 0..2 {
-                    let lines = lanes.map(|plane| S::load(&source[plane.source].0[part]));
+                    let lines = array!(8, lane => S::load(&source[lanes[lane].source].0[part]));
                     for (line, values) in target.iter_mut().zip(S::transpose(lines)) {
                         values.store(&mut line.0[part]);
                     }
@@ -216,7 +216,7 @@ impl Kernel for ToPlanes<'_> {
                 let spectrum = &self.scratch[row * half..][..half];
                 real::inverse::<S>(spectrum, &twiddles, &mut cells[..nz / 2]);
                 for first in (0..row_cells).step_by(LANES) {
-                    let values = std::array::from_fn(|i| {
+                    let values = array!(8, i => {
                         let z = self.origin[1] + first + i;
                         let line = cells.get(z / 2).unwrap_or(&Line::ZERO);
                         S::load(&line.0[z % 2]).mul_add(scale, bias)

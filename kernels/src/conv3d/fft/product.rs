@@ -82,7 +82,10 @@ fn block<S: Lanes, const A: usize, const B: usize, const CONJUGATE: bool>(
     };
     let mut sums = [[zero; B]; A];
     for r in 0..left[0].len() {
-        let y: [Complex<S>; B] = std::array::from_fn(|b| Complex::load(&right[b][r]));
+        let mut y = [zero; B];
+        for (y, right) in y.iter_mut().zip(right) {
+            *y = Complex::load(&right[r]);
+        }
         for (sums, left) in sums.iter_mut().zip(left) {
             let x = Complex::<S>::load(&left[r]);
             for (sum, y) in sums.iter_mut().zip(y) {
