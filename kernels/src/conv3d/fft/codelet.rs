@@ -12,7 +12,7 @@
     reason = "a transform must end up inside the function that has the vector instructions"
 )]
 
-use super::lanes::{Kernel, Lanes, Line, array};
+use super::lanes::{Kernel, Lanes, Line, Strided, array};
 
 /// Sides of a complex transform, in points.
 pub(super) const SIDES: [usize; 19] = [
@@ -80,17 +80,17 @@ impl<S: Lanes> Complex<S> {
             im: self.im.mul_add(factor, b.im),
         }
     }
-    /// Real and imaginary part swapped, or not.
+    /// Real and imaginary part swapped.
     #[inline(always)]
-    fn flip<const SWAP: bool>(self) -> Self {
-        if SWAP {
-            Self {
-                re: self.im,
-                im: self.re,
-            }
-        } else {
-            self
+    fn flip(self) -> Self {
+        Self {
+            re: self.im,
+            im: self.re,
         }
+    }
+    #[inline(always)]
+    fn flip_if<const SWAP: bool>(self) -> Self {
+        if SWAP { self.flip() } else { self }
     }
     /// `self · (c − i·s)`
     #[inline(always)]
@@ -162,7 +162,21 @@ fn dft2<S: Lanes>([a, b]: [Complex<S>; 2]) -> [Complex<S>; 2] {
 }
 
 #[inline(always)]
-fn dft3<S: Lanes>([x0, x1, x2]: [Complex<S>; 3]) -> [Complex<S>; 3] {
+fn dft3<S: Lanes>(x: [Complex<S>; 3]) -> [Complex<S>; 3] {
+    if S::SHARED {
+        dft3_shared(x)
+    } else {
+        dft3_inline(x)
+    }
+}
+
+#[inline(never)]
+fn dft3_shared<S: Lanes>(x: [Complex<S>; 3]) -> [Complex<S>; 3] {
+    dft3_inline(x)
+}
+
+#[inline(always)]
+fn dft3_inline<S: Lanes>([x0, x1, x2]: [Complex<S>; 3]) -> [Complex<S>; 3] {
     let sine = S::splat(const { sin(1, 3) });
     let sum = x1.add(x2);
     let middle = sum.scaled_plus(S::splat(-0.5), x0);
@@ -181,14 +195,42 @@ fn dft3<S: Lanes>([x0, x1, x2]: [Complex<S>; 3]) -> [Complex<S>; 3] {
 }
 
 #[inline(always)]
-fn dft4<S: Lanes>([x0, x1, x2, x3]: [Complex<S>; 4]) -> [Complex<S>; 4] {
+fn dft4<S: Lanes>(x: [Complex<S>; 4]) -> [Complex<S>; 4] {
+    if S::SHARED {
+        dft4_shared(x)
+    } else {
+        dft4_inline(x)
+    }
+}
+
+#[inline(never)]
+fn dft4_shared<S: Lanes>(x: [Complex<S>; 4]) -> [Complex<S>; 4] {
+    dft4_inline(x)
+}
+
+#[inline(always)]
+fn dft4_inline<S: Lanes>([x0, x1, x2, x3]: [Complex<S>; 4]) -> [Complex<S>; 4] {
     let (a, b) = (x0.add(x2), x0.sub(x2));
     let (c, d) = (x1.add(x3), x1.sub(x3));
     [a.add(c), b.minus_i(d), a.sub(c), b.plus_i(d)]
 }
 
 #[inline(always)]
-fn dft5<S: Lanes>([x0, x1, x2, x3, x4]: [Complex<S>; 5]) -> [Complex<S>; 5] {
+fn dft5<S: Lanes>(x: [Complex<S>; 5]) -> [Complex<S>; 5] {
+    if S::SHARED {
+        dft5_shared(x)
+    } else {
+        dft5_inline(x)
+    }
+}
+
+#[inline(never)]
+fn dft5_shared<S: Lanes>(x: [Complex<S>; 5]) -> [Complex<S>; 5] {
+    dft5_inline(x)
+}
+
+#[inline(always)]
+fn dft5_inline<S: Lanes>([x0, x1, x2, x3, x4]: [Complex<S>; 5]) -> [Complex<S>; 5] {
     let [c1, c2] = [S::splat(const { cos(1, 5) }), S::splat(const { cos(2, 5) })];
     let [s1, s2] = [S::splat(const { sin(1, 5) }), S::splat(const { sin(2, 5) })];
     let (t1, d1) = (x1.add(x4), x1.sub(x4));
@@ -214,6 +256,20 @@ fn dft5<S: Lanes>([x0, x1, x2, x3, x4]: [Complex<S>; 5]) -> [Complex<S>; 5] {
 
 #[inline(always)]
 fn dft6<S: Lanes>(x: [Complex<S>; 6]) -> [Complex<S>; 6] {
+    if S::SHARED {
+        dft6_shared(x)
+    } else {
+        dft6_inline(x)
+    }
+}
+
+#[inline(never)]
+fn dft6_shared<S: Lanes>(x: [Complex<S>; 6]) -> [Complex<S>; 6] {
+    dft6_inline(x)
+}
+
+#[inline(always)]
+fn dft6_inline<S: Lanes>(x: [Complex<S>; 6]) -> [Complex<S>; 6] {
     // Prime factors: n = 3·n1 + 2·n2, k = 3·k1 + 4·k2, both mod 6.
     let even = dft3([x[0], x[2], x[4]]);
     let odd = dft3([x[3], x[5], x[1]]);
@@ -223,6 +279,20 @@ fn dft6<S: Lanes>(x: [Complex<S>; 6]) -> [Complex<S>; 6] {
 
 #[inline(always)]
 fn dft8<S: Lanes>(x: [Complex<S>; 8]) -> [Complex<S>; 8] {
+    if S::SHARED {
+        dft8_shared(x)
+    } else {
+        dft8_inline(x)
+    }
+}
+
+#[inline(never)]
+fn dft8_shared<S: Lanes>(x: [Complex<S>; 8]) -> [Complex<S>; 8] {
+    dft8_inline(x)
+}
+
+#[inline(always)]
+fn dft8_inline<S: Lanes>(x: [Complex<S>; 8]) -> [Complex<S>; 8] {
     let h = S::splat(std::f32::consts::FRAC_1_SQRT_2);
     let e = dft4([x[0], x[2], x[4], x[6]]);
     let o = dft4([x[1], x[3], x[5], x[7]]);
@@ -254,6 +324,20 @@ fn dft8<S: Lanes>(x: [Complex<S>; 8]) -> [Complex<S>; 8] {
 
 #[inline(always)]
 fn dft9<S: Lanes>(x: [Complex<S>; 9]) -> [Complex<S>; 9] {
+    if S::SHARED {
+        dft9_shared(x)
+    } else {
+        dft9_inline(x)
+    }
+}
+
+#[inline(never)]
+fn dft9_shared<S: Lanes>(x: [Complex<S>; 9]) -> [Complex<S>; 9] {
+    dft9_inline(x)
+}
+
+#[inline(always)]
+fn dft9_inline<S: Lanes>(x: [Complex<S>; 9]) -> [Complex<S>; 9] {
     const W: [[[f32; 2]; 3]; 3] = twiddles::<3, 3>();
     let a = dft3([x[0], x[3], x[6]]);
     let b = dft3([x[1], x[4], x[7]]);
@@ -362,90 +446,136 @@ twiddled!(32 = 4 dft4, 8 dft8);
 prime_factors!(36 = 4 dft4, 9 dft9);
 prime_factors!(40 = 5 dft5, 8 dft8);
 
-/// Where the points of a signal lie in a slice of lines: `start + n · stride`, wrapping. Points outside the slice read as
-/// 0 and are not written, which is how zero padding and dropped results are told.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Places {
+/// One transform of points side by side to results that lie `stride` lines apart.
+pub(super) struct Spread<'a> {
+    /// As many lines as the transform has points.
+    pub(super) source: &'a [Line],
+    pub(super) target: &'a mut [Line],
     pub(super) start: usize,
     pub(super) stride: usize,
 }
 
-impl Places {
-    #[inline(always)]
-    fn at(self, n: usize) -> usize {
-        self.start.wrapping_add(n.wrapping_mul(self.stride))
-    }
-}
-
-/// One transform from a slice to another; `INVERSE` flips the sign of the exponent.
-pub(super) struct Transform<'a, const INVERSE: bool> {
-    pub(super) source: &'a [Line],
-    pub(super) from: Places,
+/// One inverse transform of points that lie `stride` lines apart; results from `origin` on go side by side to the target,
+/// as many as it has room for.
+pub(super) struct Gather<'a> {
+    /// Is not changed.
+    pub(super) source: &'a mut [Line],
+    pub(super) start: usize,
+    pub(super) stride: usize,
     pub(super) target: &'a mut [Line],
-    pub(super) to: Places,
+    pub(super) origin: usize,
 }
 
-/// Transforms side by side in one slice, in place; the i-th starts `i` lines later.
+/// One transform of points side by side to results side by side.
+pub(super) struct Packed<'a, const INVERSE: bool> {
+    pub(super) source: &'a [Line],
+    pub(super) target: &'a mut [Line],
+}
+
+/// `stride` transforms in place, interleaved: point `n` of the i-th is line `n · stride + i`.
 pub(super) struct InPlace<'a, const INVERSE: bool> {
     pub(super) lines: &'a mut [Line],
-    /// Lines from here on read as 0.
-    pub(super) readable: usize,
-    pub(super) from: Places,
-    /// Lines from here on are not written.
-    pub(super) writable: usize,
-    pub(super) to: Places,
-    pub(super) count: usize,
+    pub(super) stride: usize,
 }
 
 /// A job for transforms of `N` points.
 struct Sized<const N: usize, T>(T);
 
-impl<const INVERSE: bool> Signal for Transform<'_, INVERSE> {
+struct SpreadSignal<'a, const N: usize>(&'a [Line; N], Strided<'a, N>);
+
+impl<const N: usize> Signal for SpreadSignal<'_, N> {
     #[inline(always)]
     fn load<S: Lanes>(&self, n: usize) -> Complex<S> {
-        let line = self.source.get(self.from.at(n)).unwrap_or(&Line::ZERO);
-        Complex::load(line).flip::<INVERSE>()
+        Complex::load(&self.0[n])
     }
     #[inline(always)]
     fn store<S: Lanes>(&mut self, k: usize, value: Complex<S>) {
-        if let Some(line) = self.target.get_mut(self.to.at(k)) {
-            value.flip::<INVERSE>().store(line);
+        value.store(self.1.get_mut(k));
+    }
+}
+
+struct GatherSignal<'a, const N: usize> {
+    source: Strided<'a, N>,
+    target: &'a mut [Line],
+    origin: usize,
+}
+
+impl<const N: usize> Signal for GatherSignal<'_, N> {
+    #[inline(always)]
+    fn load<S: Lanes>(&self, n: usize) -> Complex<S> {
+        Complex::load(self.source.get(n)).flip()
+    }
+    #[inline(always)]
+    fn store<S: Lanes>(&mut self, k: usize, value: Complex<S>) {
+        if let Some(line) = self.target.get_mut(k.wrapping_sub(self.origin)) {
+            value.flip().store(line);
         }
     }
 }
 
-impl<const N: usize, const INVERSE: bool> Kernel for Sized<N, Transform<'_, INVERSE>>
+struct PackedSignal<'a, const N: usize, const INVERSE: bool>(&'a [Line; N], &'a mut [Line; N]);
+
+impl<const N: usize, const INVERSE: bool> Signal for PackedSignal<'_, N, INVERSE> {
+    #[inline(always)]
+    fn load<S: Lanes>(&self, n: usize) -> Complex<S> {
+        Complex::load(&self.0[n]).flip_if::<INVERSE>()
+    }
+    #[inline(always)]
+    fn store<S: Lanes>(&mut self, k: usize, value: Complex<S>) {
+        value.flip_if::<INVERSE>().store(&mut self.1[k]);
+    }
+}
+
+struct InPlaceSignal<'a, const N: usize, const INVERSE: bool>(Strided<'a, N>);
+
+impl<const N: usize, const INVERSE: bool> Signal for InPlaceSignal<'_, N, INVERSE> {
+    #[inline(always)]
+    fn load<S: Lanes>(&self, n: usize) -> Complex<S> {
+        Complex::load(self.0.get(n)).flip_if::<INVERSE>()
+    }
+    #[inline(always)]
+    fn store<S: Lanes>(&mut self, k: usize, value: Complex<S>) {
+        value.flip_if::<INVERSE>().store(self.0.get_mut(k));
+    }
+}
+
+impl<const N: usize> Kernel for Sized<N, Spread<'_>>
 where
     Side<N>: Points,
 {
     #[inline(always)]
     fn run<S: Lanes>(self) {
-        <Side<N> as Points>::transform::<S>(self.0);
+        let job = self.0;
+        if let Ok(source) = <&[Line; N]>::try_from(job.source) {
+            let target = Strided::<N>::new(job.target, job.start, job.stride);
+            <Side<N> as Points>::transform::<S>(SpreadSignal::<N>(source, target));
+        }
     }
 }
 
-/// One transform of an [`InPlace`].
-struct Shifted<'a, 'b, const INVERSE: bool> {
-    job: &'b mut InPlace<'a, INVERSE>,
-    by: usize,
+impl<const N: usize> Kernel for Sized<N, Gather<'_>>
+where
+    Side<N>: Points,
+{
+    #[inline(always)]
+    fn run<S: Lanes>(self) {
+        let job = self.0;
+        <Side<N> as Points>::transform::<S>(GatherSignal {
+            source: Strided::<N>::new(job.source, job.start, job.stride),
+            target: job.target,
+            origin: job.origin,
+        });
+    }
 }
 
-impl<const INVERSE: bool> Signal for Shifted<'_, '_, INVERSE> {
+impl<const N: usize, const INVERSE: bool> Kernel for Sized<N, Packed<'_, INVERSE>>
+where
+    Side<N>: Points,
+{
     #[inline(always)]
-    fn load<S: Lanes>(&self, n: usize) -> Complex<S> {
-        let at = self.job.from.at(n).wrapping_add(self.by);
-        let line = if at < self.job.readable {
-            &self.job.lines[at]
-        } else {
-            &Line::ZERO
-        };
-        Complex::load(line).flip::<INVERSE>()
-    }
-    #[inline(always)]
-    fn store<S: Lanes>(&mut self, k: usize, value: Complex<S>) {
-        let at = self.job.to.at(k).wrapping_add(self.by);
-        if at < self.job.writable {
-            value.flip::<INVERSE>().store(&mut self.job.lines[at]);
+    fn run<S: Lanes>(self) {
+        if let (Ok(source), Ok(target)) = (self.0.source.try_into(), self.0.target.try_into()) {
+            <Side<N> as Points>::transform::<S>(PackedSignal::<N, INVERSE>(source, target));
         }
     }
 }
@@ -456,9 +586,10 @@ where
 {
     #[inline(always)]
     fn run<S: Lanes>(self) {
-        let mut job = self.0;
-        for by in 0..job.count {
-            <Side<N> as Points>::transform::<S>(Shifted { job: &mut job, by });
+        let InPlace { lines, stride } = self.0;
+        for i in 0..stride {
+            let points = Strided::<N>::new(lines, i, stride);
+            <Side<N> as Points>::transform::<S>(InPlaceSignal::<N, INVERSE>(points));
         }
     }
 }
@@ -475,16 +606,25 @@ macro_rules! for_side {
 
 /// Runs one transform of `side` points.
 #[inline(always)]
-pub(super) fn transform<S: Lanes, const INVERSE: bool>(side: usize, job: Transform<'_, INVERSE>) {
+pub(super) fn spread<S: Lanes>(side: usize, job: Spread<'_>) {
     for_side!(side, S, job, [1 2 3 4 5 6 8 9 10 12 15 16 18 20 24 30 32 36 40]);
+}
+
+/// Runs one inverse transform of `side` points.
+#[inline(always)]
+pub(super) fn gather<S: Lanes>(side: usize, job: Gather<'_>) {
+    for_side!(side, S, job, [1 2 3 4 5 6 8 9 10 12 15 16 18 20 24 30 32 36 40]);
+}
+
+/// Runs one transform of `side` points, at most half of [`LARGEST`].
+#[inline(always)]
+pub(super) fn packed<S: Lanes, const INVERSE: bool>(side: usize, job: Packed<'_, INVERSE>) {
+    for_side!(side, S, job, [1 2 3 4 5 6 8 9 10 12 15 16 18 20]);
 }
 
 /// Runs transforms of `side` points in place.
 #[inline(always)]
-pub(super) fn transform_in_place<S: Lanes, const INVERSE: bool>(
-    side: usize,
-    job: InPlace<'_, INVERSE>,
-) {
+pub(super) fn in_place<S: Lanes, const INVERSE: bool>(side: usize, job: InPlace<'_, INVERSE>) {
     for_side!(side, S, job, [1 2 3 4 5 6 8 9 10 12 15 16 18 20 24 30 32 36 40]);
 }
 
@@ -523,51 +663,80 @@ mod tests {
             .collect()
     }
 
-    struct Both<'a, const INVERSE: bool> {
+    /// The same transform by every job.
+    struct All<'a, const INVERSE: bool> {
         source: &'a [Line],
-        target: &'a mut [Line],
+        packed: &'a mut [Line],
+        strided: &'a mut [Line],
         in_place: &'a mut [Line],
     }
-    impl<const INVERSE: bool> Kernel for Both<'_, INVERSE> {
+    impl<const INVERSE: bool> Kernel for All<'_, INVERSE> {
         #[inline(always)]
         fn run<S: Lanes>(self) {
             let side = self.source.len();
-            let places = Places {
-                start: 0,
-                stride: 1,
-            };
-            transform::<S, INVERSE>(
-                side,
-                Transform {
-                    source: self.source,
-                    from: places,
-                    target: self.target,
-                    to: places,
-                },
-            );
-            transform_in_place::<S, INVERSE>(
+            if 2 * side <= LARGEST {
+                packed::<S, INVERSE>(
+                    side,
+                    Packed {
+                        source: self.source,
+                        target: self.packed,
+                    },
+                );
+            }
+            in_place::<S, INVERSE>(
                 side,
                 InPlace {
                     lines: self.in_place,
-                    readable: side,
-                    from: places,
-                    writable: side,
-                    to: places,
-                    count: 1,
+                    stride: 2,
                 },
             );
+            if INVERSE {
+                gather::<S>(
+                    side,
+                    Gather {
+                        source: &mut self.source.to_vec(),
+                        start: 0,
+                        stride: 1,
+                        target: &mut self.strided[..side - 1],
+                        origin: 1,
+                    },
+                );
+            } else {
+                spread::<S>(
+                    side,
+                    Spread {
+                        source: self.source,
+                        target: self.strided,
+                        start: 2,
+                        stride: 3,
+                    },
+                );
+            }
         }
     }
 
     fn check<const INVERSE: bool>(path: Path, side: usize) {
         let source = noise(side);
-        let (mut target, mut in_place) = (vec![Line::ZERO; side], source.clone());
-        path.call(Both::<INVERSE> {
+        let mut packed = vec![Line::ZERO; side];
+        let mut strided = vec![Line::ZERO; 3 * side];
+        let mut in_place: Vec<Line> = source.iter().flat_map(|line| [Line::ZERO, *line]).collect();
+        path.call(All::<INVERSE> {
             source: &source,
-            target: &mut target,
+            packed: &mut packed,
+            strided: &mut strided,
             in_place: &mut in_place,
         });
-        assert_eq!(target, in_place, "side {side}");
+        let target: Vec<Line> = in_place.iter().skip(1).step_by(2).copied().collect();
+        assert!(in_place.iter().step_by(2).all(|line| *line == Line::ZERO));
+        if 2 * side <= LARGEST {
+            assert_eq!(target, packed, "side {side}");
+        }
+        if INVERSE {
+            assert_eq!(target[1..], strided[..side - 1], "side {side}");
+        } else {
+            let every_third: Vec<Line> = strided.iter().skip(2).step_by(3).copied().collect();
+            assert_eq!(target, every_third, "side {side}");
+        }
         for lane in 0..LANES {
             let expected = naive(&source, lane, if INVERSE { 1.0 } else { -1.0 });
             for (line, value) in target.iter().zip(expected) {

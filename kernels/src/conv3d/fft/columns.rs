@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::codelet::{LARGEST, Places, Transform, transform};
+use super::codelet::{Gather, LARGEST, Spread, gather, spread};
 use super::lanes::{Kernel, Lanes, Line};
 use super::plan::{Budget, Part, Sizes, Tiling};
 use super::product::{Rows, product};
@@ -61,27 +61,30 @@ impl<'a> Input<'a> {
         stride: usize,
         place: impl Fn(usize, usize) -> usize,
     ) {
-        let yz = self.tiling.tiles_yz();
+        let (yz, ci) = (self.tiling.tiles_yz(), self.sizes.in_channels);
+        let side = self.tiling.side[0];
+        let mut padded = [Line::ZERO; LARGEST];
         for (tile, (sample, band)) in self.tiles().enumerate() {
-            // Negative, thus very large, where a tile begins before the field: those points read as 0.
-            let start = ((band * self.tiling.valid[0]) as isize - self.sizes.padding[0])
-                .wrapping_sub(self.first_plane as isize) as usize;
-            for at in 0..yz {
-                for channel in 0..self.sizes.in_channels {
-                    let image = ((sample - self.first_sample) * yz + at) * self.sizes.in_channels;
-                    transform::<S, false>(
-                        self.tiling.side[0],
-                        Transform {
-                            source: self.field.column(image + channel, block),
-                            from: Places { start, stride: 1 },
-                            target,
-                            to: Places {
-                                start: place(tile * yz + at, channel),
-                                stride,
-                            },
-                        },
-                    );
+            let begin = (band * self.tiling.valid[0]) as isize - self.sizes.padding[0];
+            let start = begin - self.first_plane as isize;
+            for image in 0..yz * ci {
+                let (at, channel) = (image / ci, image % ci);
+                let column = |image| {
+                    let first = (sample - self.first_sample) * yz * ci;
+                    self.field.column(first + image, block)
+                };
+                if image + 1 < yz * ci {
+                    prefetch::<S>(column(image + 1), start, side);
                 }
+                spread::<S>(
+                    side,
+                    Spread {
+                        source: window(column(image), start, &mut padded[..side]),
+                        target,
+                        start: place(tile * yz + at, channel),
+                        stride,
+                    },
+                );
             }
         }
     }
@@ -92,6 +95,31 @@ impl<'a> Input<'a> {
         part.samples
             .clone()
             .flat_map(|sample| part.bands.clone().map(move |band| (sample, band)))
+    }
+}
+
+/// As many lines of a column as `padded` has, from `start` on, with zeros outside.
+#[inline(always)]
+fn window<'a>(column: &'a [Line], start: isize, padded: &'a mut [Line]) -> &'a [Line] {
+    let side = padded.len();
+    if let Ok(start) = usize::try_from(start)
+        && let Some(whole) = column.get(start..start + side)
+    {
+        return whole;
+    }
+    for (line, at) in padded.iter_mut().zip(start..) {
+        let inside = usize::try_from(at).ok().and_then(|at| column.get(at));
+        *line = *inside.unwrap_or(&Line::ZERO);
+    }
+    padded
+}
+
+/// Asks for the lines of [`window`].
+#[inline(always)]
+fn prefetch<S: Lanes>(column: &[Line], start: isize, side: usize) {
+    let start = usize::try_from(start).unwrap_or(0).min(column.len());
+    for line in column[start..].iter().take(side) {
+        S::prefetch(line);
     }
 }
 
@@ -140,24 +168,26 @@ impl Kernel for Correlate<'_> {
         let (spectra, rest) = self.scratch.split_at_mut(side * x_stride);
         let (kernels, rest) = rest.split_at_mut(side * k_stride);
         let products = &mut rest[..side * y_stride];
+        let mut padded = [Line::ZERO; LARGEST];
         self.input
             .transform::<S>(self.block, spectra, x_stride, |tile, i| tile * ci + i);
         for first in self.channels.clone().step_by(self.step) {
             let step = self.step.min(self.channels.end - first);
+            let column = |image| self.kernels.column(first * ci + image, self.block);
             for image in 0..step * ci {
-                transform::<S, false>(
+                if image + 1 < step * ci {
+                    prefetch::<S>(column(image + 1), 0, side);
+                }
+                // What lies beyond the kernel in `padded` is zero and stays so.
+                let taps = column(image);
+                padded[..taps.len()].copy_from_slice(taps);
+                spread::<S>(
                     side,
-                    Transform {
-                        source: self.kernels.column(first * ci + image, self.block),
-                        from: Places {
-                            start: 0,
-                            stride: 1,
-                        },
+                    Spread {
+                        source: &padded[..side],
                         target: kernels,
-                        to: Places {
-                            start: image,
-                            stride: k_stride,
-                        },
+                        start: image,
+                        stride: k_stride,
                     },
                 );
             }
@@ -183,19 +213,14 @@ impl Kernel for Correlate<'_> {
             for at in 0..tiles * step {
                 let (tile, channel) = (at / step, first + at % step - self.channels.start);
                 let target = (tile * self.channels.len() + channel) * valid;
-                transform::<S, true>(
+                gather::<S>(
                     side,
-                    Transform {
+                    Gather {
                         source: products,
-                        from: Places {
-                            start: at,
-                            stride: y_stride,
-                        },
+                        start: at,
+                        stride: y_stride,
                         target: &mut self.target[target..][..valid],
-                        to: Places {
-                            start: 0_usize.wrapping_sub(origin),
-                            stride: 1,
-                        },
+                        origin,
                     },
                 );
             }
@@ -245,10 +270,7 @@ impl Kernel for Weights<'_> {
                         self.gradient.column(image, self.block)
                     },
                     gradients,
-                    Places {
-                        start: channel * tiles,
-                        stride: g_stride,
-                    },
+                    [channel * tiles, g_stride],
                 );
             }
             for k in 0..side {
@@ -271,19 +293,14 @@ impl Kernel for Weights<'_> {
             for image in 0..step * ci {
                 let (channel, i) = (image / ci, image % ci);
                 let mut sums = [Line::ZERO; LARGEST];
-                transform::<S, true>(
+                gather::<S>(
                     side,
-                    Transform {
+                    Gather {
                         source: products,
-                        from: Places {
-                            start: i * step + channel,
-                            stride: w_stride,
-                        },
+                        start: i * step + channel,
+                        stride: w_stride,
                         target: &mut sums[..planes],
-                        to: Places {
-                            start: 0,
-                            stride: 1,
-                        },
+                        origin: 0,
                     },
                 );
                 let target = &mut self.target[((first + channel) * ci + i) * planes..][..planes];
@@ -300,28 +317,23 @@ fn transform_gradient<'a, S: Lanes>(
     input: &Input<'_>,
     image: impl Fn(usize) -> &'a [Line],
     target: &mut [Line],
-    to: Places,
+    [first, stride]: [usize; 2],
 ) {
     let (valid, side) = (input.tiling.valid[0], input.tiling.side[0]);
     let (yz, part) = (input.tiling.tiles_yz(), input.part);
+    let mut padded = [Line::ZERO; LARGEST];
     for (tile, (sample, band)) in input.tiles().enumerate() {
         for at in 0..yz {
             let planes = image((sample - part.samples.start) * yz + at);
             let start = (band - part.bands.start) * valid;
-            let end = (start + valid).min(planes.len());
-            transform::<S, false>(
+            let planes = &planes[start..(start + valid).min(planes.len())];
+            spread::<S>(
                 side,
-                Transform {
-                    source: &planes[start..end],
-                    from: Places {
-                        start: 0,
-                        stride: 1,
-                    },
+                Spread {
+                    source: window(planes, 0, &mut padded[..side]),
                     target,
-                    to: Places {
-                        start: to.start + tile * yz + at,
-                        stride: to.stride,
-                    },
+                    start: first + tile * yz + at,
+                    stride,
                 },
             );
         }

@@ -11,10 +11,14 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_mul_ps,
-    _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_sub_ps,
-    _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+    __m256, _CMP_LT_OQ, _CMP_NLE_UQ, _CMP_ORD_Q, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps,
+    _mm256_and_ps, _mm256_andnot_ps, _mm256_blendv_ps, _mm256_castpd_ps, _mm256_castps_pd,
+    _mm256_cmp_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_or_ps,
+    _mm256_permute2f128_ps, _mm256_permute4x64_pd, _mm256_set1_ps, _mm256_shuffle_ps,
+    _mm256_storeu_ps, _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
+
+use std::marker::PhantomData;
 
 /// An array written out: `array!(3, i => f(i))` is `[f(0), f(1), f(2)]`.
 ///
@@ -58,6 +62,9 @@ pub(super) trait Kernel {
 
 /// Arithmetic on eight numbers.
 pub(super) trait Lanes: Copy {
+    /// Whether small transforms are functions of their own: plain code is eight times as long, and the compiler would
+    /// take minutes over copies of it in every size.
+    const SHARED: bool;
     fn splat(value: f32) -> Self;
     fn load(from: &[f32; LANES]) -> Self;
     fn store(self, to: &mut [f32; LANES]);
@@ -70,6 +77,20 @@ pub(super) trait Lanes: Copy {
     fn neg_mul_add(self, a: Self, b: Self) -> Self;
     /// Number `j` of result `i` is number `i` of argument `j`.
     fn transpose(rows: [Self; LANES]) -> [Self; LANES];
+    /// Numbers 0, 2, 4, … and 1, 3, 5, … of the sixteen in `a` and `b`.
+    fn halves(a: Self, b: Self) -> [Self; 2];
+    /// A mask: where a candidate replaces the best so far. A larger one does, and NaN does unless the best is NaN.
+    fn beats(self, best: Self) -> Self;
+    /// A mask: where `self < other`.
+    fn less(self, other: Self) -> Self;
+    /// Either mask.
+    fn or(self, other: Self) -> Self;
+    /// This mask, except where the other holds.
+    fn except(self, other: Self) -> Self;
+    /// `self` where the mask holds, else `other`.
+    fn select(self, mask: Self, other: Self) -> Self;
+    /// Asks for a line that will be read soon.
+    fn prefetch(line: &Line);
     /// Runs a kernel as a function of its own.
     fn call<K: Kernel>(kernel: K);
 }
@@ -110,6 +131,11 @@ impl Path {
 #[derive(Clone, Copy)]
 pub(super) struct Portable([f32; LANES]);
 
+/// All bits, or none.
+fn mask(holds: bool) -> f32 {
+    f32::from_bits(if holds { u32::MAX } else { 0 })
+}
+
 impl Portable {
     #[inline(always)]
     fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
@@ -118,6 +144,7 @@ impl Portable {
 }
 
 impl Lanes for Portable {
+    const SHARED: bool = true;
     #[inline(always)]
     fn splat(value: f32) -> Self {
         Self([value; LANES])
@@ -155,6 +182,39 @@ impl Lanes for Portable {
     fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
         std::array::from_fn(|i| Self(std::array::from_fn(|j| rows[j].0[i])))
     }
+    #[inline(always)]
+    fn halves(a: Self, b: Self) -> [Self; 2] {
+        let both = |i: usize| if i < LANES { a.0[i] } else { b.0[i - LANES] };
+        [0, 1].map(|odd| Self(std::array::from_fn(|i| both(2 * i + odd))))
+    }
+    #[inline(always)]
+    fn beats(self, best: Self) -> Self {
+        self.zip(best, |c, b| mask(c > b || (c.is_nan() && !b.is_nan())))
+    }
+    #[inline(always)]
+    fn less(self, other: Self) -> Self {
+        self.zip(other, |a, b| mask(a < b))
+    }
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        self.zip(other, |a, b| f32::from_bits(a.to_bits() | b.to_bits()))
+    }
+    #[inline(always)]
+    fn except(self, other: Self) -> Self {
+        self.zip(other, |a, b| f32::from_bits(a.to_bits() & !b.to_bits()))
+    }
+    #[inline(always)]
+    fn select(self, mask: Self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| {
+            if mask.0[i].to_bits() == 0 {
+                other.0[i]
+            } else {
+                self.0[i]
+            }
+        }))
+    }
+    #[inline(always)]
+    fn prefetch(_: &Line) {}
     #[inline(never)]
     fn call<K: Kernel>(kernel: K) {
         kernel.run::<Self>();
@@ -168,6 +228,7 @@ pub(super) struct Avx2(__m256);
 
 #[cfg(target_arch = "x86_64")]
 impl Lanes for Avx2 {
+    const SHARED: bool = false;
     #[inline(always)]
     fn splat(value: f32) -> Self {
         // SAFETY: this type is used only where AVX2 was detected.
@@ -214,6 +275,41 @@ impl Lanes for Avx2 {
         unsafe { transpose_avx2(rows) }
     }
     #[inline(always)]
+    fn halves(a: Self, b: Self) -> [Self; 2] {
+        // SAFETY: AVX2 was detected.
+        unsafe { halves_avx2(a, b) }
+    }
+    #[inline(always)]
+    fn beats(self, best: Self) -> Self {
+        // SAFETY: AVX2 was detected.
+        unsafe { beats_avx2(self, best) }
+    }
+    #[inline(always)]
+    fn less(self, other: Self) -> Self {
+        // SAFETY: AVX2 was detected.
+        Self(unsafe { _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        // SAFETY: AVX2 was detected.
+        Self(unsafe { _mm256_or_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn except(self, other: Self) -> Self {
+        // SAFETY: AVX2 was detected.
+        Self(unsafe { _mm256_andnot_ps(other.0, self.0) })
+    }
+    #[inline(always)]
+    fn select(self, mask: Self, other: Self) -> Self {
+        // SAFETY: AVX2 was detected.
+        Self(unsafe { _mm256_blendv_ps(other.0, self.0, mask.0) })
+    }
+    #[inline(always)]
+    fn prefetch(line: &Line) {
+        // SAFETY: a hint; the address is that of a value.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast()) }
+    }
+    #[inline(always)]
     fn call<K: Kernel>(kernel: K) {
         // SAFETY: AVX2 and FMA were detected.
         unsafe { run_avx2(kernel) }
@@ -225,6 +321,29 @@ impl Lanes for Avx2 {
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<K: Kernel>(kernel: K) {
     kernel.run::<Avx2>();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn beats_avx2(candidate: Avx2, best: Avx2) -> Avx2 {
+    // Not less or equal, which NaN is not either; and the best is a number.
+    let not_below = _mm256_cmp_ps::<_CMP_NLE_UQ>(candidate.0, best.0);
+    Avx2(_mm256_and_ps(
+        not_below,
+        _mm256_cmp_ps::<_CMP_ORD_Q>(best.0, best.0),
+    ))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn halves_avx2(a: Avx2, b: Avx2) -> [Avx2; 2] {
+    let even = _mm256_shuffle_ps::<0b10_00_10_00>(a.0, b.0);
+    let odd = _mm256_shuffle_ps::<0b11_01_11_01>(a.0, b.0);
+    let in_order =
+        |v| _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(v)));
+    [Avx2(in_order(even)), Avx2(in_order(odd))]
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -250,6 +369,45 @@ fn transpose_avx2(r: [Avx2; LANES]) -> [Avx2; LANES] {
         Avx2(_mm256_permute2f128_ps::<0x31>(upper[2], lower[2])),
         Avx2(_mm256_permute2f128_ps::<0x31>(upper[3], lower[3])),
     ]
+}
+
+/// Points of a signal that lie `stride` lines apart.
+pub(super) struct Strided<'a, const N: usize> {
+    first: *mut Line,
+    stride: usize,
+    lines: PhantomData<&'a mut [Line]>,
+}
+
+impl<'a, const N: usize> Strided<'a, N> {
+    /// # Panics
+    /// If the last point lies outside.
+    #[inline(always)]
+    pub(super) fn new(lines: &'a mut [Line], start: usize, stride: usize) -> Self {
+        let room = lines.len().saturating_sub(start);
+        assert!(
+            stride < 1 << 32 && (N - 1) * stride < room,
+            "points outside the memory"
+        );
+        Self {
+            first: lines[start..].as_mut_ptr(),
+            stride,
+            lines: PhantomData,
+        }
+    }
+    /// Point `n` of `N`.
+    #[inline(always)]
+    pub(super) fn get(&self, n: usize) -> &Line {
+        debug_assert!(n < N);
+        // SAFETY: `new` has checked that points below N lie in the slice, which is borrowed.
+        unsafe { &*self.first.add(n * self.stride) }
+    }
+    /// Point `n` of `N`.
+    #[inline(always)]
+    pub(super) fn get_mut(&mut self, n: usize) -> &mut Line {
+        debug_assert!(n < N);
+        // SAFETY: `new` has checked that points below N lie in the slice, which is borrowed mutably.
+        unsafe { &mut *self.first.add(n * self.stride) }
+    }
 }
 
 /// Copies eight numbers at a time of a slice that may end early; what is missing reads as 0.

@@ -311,9 +311,7 @@ impl Channel<'_> {
         let [nx, ny, nz] = sizes.output;
         let plane = ny * nz;
         let valid = tiling.valid[0];
-        let mut corner = vec![0; nz];
-        workspace::with_voxels((valid + 1) * plane + nz, |memory| {
-            let (planes, best) = memory.split_at_mut((valid + 1) * plane);
+        workspace::with_voxels((valid + 1) * plane, |planes| {
             for band in self.outputs.part.bands.clone() {
                 let x = band * valid;
                 let end = (x + valid).min(nx);
@@ -329,8 +327,6 @@ impl Channel<'_> {
                     sides: [ny, nz],
                     values,
                     positions,
-                    best,
-                    corner: &mut corner,
                 });
                 waiting.copy_from_slice(&planes[planes.len() - plane..]);
             }

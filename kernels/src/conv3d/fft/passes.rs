@@ -379,7 +379,7 @@ impl<'a> Pass<'a> {
         let (sizes, tiling) = (self.sizes, self.tiling);
         let [kx, ky, kz] = tiling.kernel;
         let taps = kx * ky * kz;
-        let images = unit_images(sizes.in_channels, kx);
+        let images = kernel_images(sizes.in_channels);
         let blocks = tiling.blocks();
         let mut lines = workspace::lend(sizes.out_channels * sizes.in_channels * blocks * kx);
         lines
@@ -461,6 +461,13 @@ struct View<'a> {
     voxels: &'a [f32],
     rows: Range<usize>,
     cells: Range<usize>,
+}
+
+/// Kernels that are stored together, so that they are read in runs that the processor sees coming.
+fn kernel_images(channels: usize) -> usize {
+    (1..=16.min(channels))
+        .rfind(|images| channels.is_multiple_of(*images))
+        .unwrap_or(1)
 }
 
 /// Images that share lanes: a divisor of the channels that leaves few of eight lanes empty.

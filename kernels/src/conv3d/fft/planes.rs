@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::codelet::{InPlace, LARGEST, Places, transform_in_place};
+use super::codelet::{InPlace, LARGEST, in_place};
 use super::lanes::{Kernel, LANES, Lanes, Line, array, load_or_zero};
 use super::plan::Tiling;
 use super::real;
@@ -58,7 +58,7 @@ impl Kernel for ToColumns<'_> {
         let half = self.tiling.half();
         let twiddles = real::twiddles(nz / 2);
         let mut cells = [Line::ZERO; LARGEST / 2];
-        self.scratch[ny * half..].fill(Line::ZERO);
+        let mut between = cells;
         for group in 0..n_planes.div_ceil(LANES) {
             // Lanes left over repeat the last plane.
             let planes: [usize; LANES] =
@@ -66,27 +66,19 @@ impl Kernel for ToColumns<'_> {
             let starts = planes.map(|plane| {
                 plane / self.planes * self.strides.image + plane % self.planes * self.strides.plane
             });
+            self.scratch[..self.rows.start * half].fill(Line::ZERO);
+            self.scratch[self.rows.end * half..].fill(Line::ZERO);
             for row in 0..self.rows.len() {
                 let at = starts.map(|start| start + row * self.strides.row);
                 read_cells::<S>(self.voxels, at, &self.cells, &mut cells);
-                let spectrum = &mut self.scratch[row * half..][..half];
-                real::forward::<S>(&cells[..nz / 2], &twiddles, spectrum);
+                let spectrum = &mut self.scratch[(self.rows.start + row) * half..][..half];
+                real::forward::<S>(&cells[..nz / 2], &twiddles, &mut between, spectrum);
             }
-            transform_in_place::<S, false>(
+            in_place::<S, false>(
                 ny,
                 InPlace {
-                    lines: self.scratch,
-                    readable: self.rows.len() * half,
-                    from: Places {
-                        start: 0_usize.wrapping_sub(self.rows.start * half),
-                        stride: half,
-                    },
-                    writable: ny * half,
-                    to: Places {
-                        start: 0,
-                        stride: half,
-                    },
-                    count: half,
+                    lines: &mut self.scratch[..ny * half],
+                    stride: half,
                 },
             );
             for (block, source) in self.scratch.chunks_exact(LANES).enumerate() {
@@ -168,6 +160,7 @@ impl Kernel for ToPlanes<'_> {
         let scale = S::splat(1.0 / self.tiling.gain());
         let bias = S::splat(self.bias);
         let mut cells = [Line::ZERO; LARGEST / 2];
+        let mut between = cells;
         let planes: Vec<Plane> = self
             .pieces
             .iter()
@@ -186,6 +179,14 @@ impl Kernel for ToPlanes<'_> {
                 std::array::from_fn(|lane| group[lane.min(group.len() - 1)]);
             for (block, target) in self.scratch.chunks_exact_mut(LANES).enumerate() {
                 let source = &self.columns[block * self.block_stride..];
+                // Blocks are far apart, which the processor does not see coming.
+                if let Some(ahead) = source.get(2 * self.block_stride..) {
+                    for plane in &lanes {
+                        if let Some(line) = ahead.get(plane.source) {
+                            S::prefetch(line);
+                        }
+                    }
+                }
                 for part in 0..2 {
                     let lines = array!(8, lane => S::load(&source[lanes[lane].source].0[part]));
                     for (line, values) in target.iter_mut().zip(S::transpose(lines)) {
@@ -195,26 +196,16 @@ impl Kernel for ToPlanes<'_> {
             }
             let rows = group.iter().map(|plane| plane.rows).max().unwrap_or(0);
             let row_cells = group.iter().map(|plane| plane.cells).max().unwrap_or(0);
-            transform_in_place::<S, true>(
+            in_place::<S, true>(
                 ny,
                 InPlace {
-                    lines: self.scratch,
-                    readable: ny * half,
-                    from: Places {
-                        start: 0,
-                        stride: half,
-                    },
-                    writable: rows * half,
-                    to: Places {
-                        start: 0_usize.wrapping_sub(self.origin[0] * half),
-                        stride: half,
-                    },
-                    count: half,
+                    lines: &mut self.scratch[..ny * half],
+                    stride: half,
                 },
             );
             for row in 0..rows {
-                let spectrum = &self.scratch[row * half..][..half];
-                real::inverse::<S>(spectrum, &twiddles, &mut cells[..nz / 2]);
+                let spectrum = &self.scratch[(self.origin[0] + row) * half..][..half];
+                real::inverse::<S>(spectrum, &twiddles, &mut between, &mut cells[..nz / 2]);
                 for first in (0..row_cells).step_by(LANES) {
                     let values = array!(8, i => {
                         let z = self.origin[1] + first + i;

@@ -6,7 +6,7 @@
     reason = "the work must end up inside the function that has the vector instructions"
 )]
 
-use super::lanes::{Kernel, Lanes};
+use super::lanes::{Kernel, LANES, Lanes, array, load_or_zero};
 
 /// Pools pairs of planes.
 pub(super) struct PoolPlanes<'a> {
@@ -19,9 +19,6 @@ pub(super) struct PoolPlanes<'a> {
     /// Pooled volume of the channel.
     pub(super) values: &'a mut [f32],
     pub(super) positions: &'a mut [u32],
-    /// Two numbers for each voxel of a row.
-    pub(super) best: &'a mut [f32],
-    pub(super) corner: &'a mut [u32],
 }
 
 impl Kernel for PoolPlanes<'_> {
@@ -43,39 +40,50 @@ impl Kernel for PoolPlanes<'_> {
                 return;
             };
             for y in 0..py {
-                // Rows of the cell in the order of memory, so the first of equal values wins.
-                let rows = [0, nz, ny * nz, ny * nz + nz]
-                    .map(|corner| &planes[2 * y * nz + corner..][..2 * pz]);
-                let best = &mut self.best[..2 * pz];
-                let corner = &mut self.corner[..2 * pz];
-                best.copy_from_slice(rows[0]);
-                corner.fill(0);
-                for (row, at) in rows.into_iter().zip(0_u32..).skip(1) {
-                    for ((best, corner), value) in best.iter_mut().zip(&mut *corner).zip(row) {
-                        let wins = *value > *best || (value.is_nan() && !best.is_nan());
-                        *best = if wins { *value } else { *best };
-                        *corner = if wins { at } else { *corner };
+                let origin = (x * ny + 2 * y) * nz;
+                let rows = &planes[2 * y * nz..];
+                for z in (0..pz).step_by(LANES) {
+                    let (value, offset) = cells::<S>(rows, [nz, ny * nz], 2 * z);
+                    let (mut largest, mut offsets) = ([0.0; LANES], [0.0; LANES]);
+                    value.store(&mut largest);
+                    offset.store(&mut offsets);
+                    let wanted = LANES.min(pz - z);
+                    let at = y * pz + z;
+                    values[at..at + wanted].copy_from_slice(&largest[..wanted]);
+                    let places = positions[at..at + wanted].iter_mut().zip(offsets);
+                    for (i, (position, offset)) in places.enumerate() {
+                        let corner = [0, nz, ny * nz, ny * nz + nz][offset as usize / 2];
+                        let second = offset as usize % 2;
+                        *position = (origin + corner + 2 * (z + i) + second) as u32;
                     }
-                }
-                let origin = ((x * ny + 2 * y) * nz) as u32;
-                let (nz, plane) = (nz as u32, (ny * nz) as u32);
-                let out = y * pz..(y + 1) * pz;
-                let results = values[out.clone()].iter_mut().zip(&mut positions[out]);
-                let cells = best.chunks_exact(2).zip(corner.chunks_exact(2));
-                for (((value, position), (best, corner)), z) in results.zip(cells).zip(0_u32..) {
-                    let ([a, b], [i, j]) = ([best[0], best[1]], [corner[0], corner[1]]);
-                    let larger = b > a || (b.is_nan() && !a.is_nan());
-                    let equal = a == b || (a.is_nan() && b.is_nan());
-                    let second = larger || (equal && j < i);
-                    *value = if second { b } else { a };
-                    let corner = if second { j } else { i };
-                    *position = origin
-                        + (corner & 1) * nz
-                        + (corner >> 1) * plane
-                        + 2 * z
-                        + u32::from(second);
                 }
             }
         }
     }
+}
+
+/// Largest values of eight cells from voxel `z` on, and which voxel of its cell each is: 0 to 7 in the order of memory,
+/// so that the first of equal values wins.
+#[inline(always)]
+fn cells<S: Lanes>(rows: &[f32], [row, plane]: [usize; 2], z: usize) -> (S, S) {
+    // What is read beyond the end of a row belongs to cells that nobody asks for.
+    let load = |corner: usize, half: usize| corner + z + half * LANES;
+    let mut best = array!(2, half => load_or_zero::<S>(rows, load(0, half)));
+    let mut which = [S::splat(0.0); 2];
+    for (corner, name) in [(row, 2.0), (plane, 4.0), (plane + row, 6.0)] {
+        for half in 0..2 {
+            let candidate = load_or_zero::<S>(rows, load(corner, half));
+            let wins = candidate.beats(best[half]);
+            best[half] = candidate.select(wins, best[half]);
+            which[half] = S::splat(name).select(wins, which[half]);
+        }
+    }
+    let [first, second] = S::halves(best[0], best[1]);
+    let [first_which, second_which] = S::halves(which[0], which[1]);
+    let earlier = second_which.less(first_which);
+    let wins = second.beats(first).or(earlier.except(first.beats(second)));
+    (
+        second.select(wins, first),
+        second_which.add(S::splat(1.0)).select(wins, first_which),
+    )
 }

@@ -8,9 +8,8 @@
 use super::codelet::Complex;
 use super::lanes::{Lanes, Line};
 
-/// Rows of the left factor, and of the right one, that are in registers together: 3 × 2 sums of 2 registers.
-const LEFT: usize = 3;
-const RIGHT: usize = 2;
+/// Most rows of one factor that are in registers together: 6 sums of 2 registers, and 4 for one number of each factor.
+const MOST: usize = 6;
 
 /// A matrix of lines: `rows` rows of `len` lines, one after the other.
 #[derive(Clone, Copy)]
@@ -22,10 +21,15 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     #[inline(always)]
-    fn some<const N: usize>(self, first: usize) -> [&'a [Line]; N] {
-        std::array::from_fn(|i| &self.lines[(first + i) * self.len..][..self.len])
+    fn row(self, at: usize) -> &'a [Line] {
+        &self.lines[at * self.len..][..self.len]
     }
 }
+
+/// Neither factor is conjugated, or the row that stands alone, or the rows that are many.
+const NONE: u8 = 0;
+const ONE: u8 = 1;
+const MANY: u8 = 2;
 
 /// Writes `Σ_r left[a, r] · right[b, r]` to `target[a · stride + b]`, the right factor conjugated if so told.
 ///
@@ -37,42 +41,57 @@ pub(super) fn product<S: Lanes, const CONJUGATE: bool>(
     target: &mut [Line],
     stride: usize,
 ) {
-    let mut b = 0;
-    while b < right.rows {
-        if b + RIGHT <= right.rows {
-            strip::<S, RIGHT, CONJUGATE>(left, right.some(b), &mut target[b..], stride);
-            b += RIGHT;
-        } else {
-            strip::<S, 1, CONJUGATE>(left, right.some(b), &mut target[b..], stride);
-            b += 1;
+    // Many rows against one keep more sums going than few.
+    if left.rows < MOST / 2 && left.rows < right.rows {
+        for a in 0..left.rows {
+            let target = &mut target[a * stride..];
+            if CONJUGATE {
+                strip::<S, MANY>(right, left.row(a), target, 1);
+            } else {
+                strip::<S, NONE>(right, left.row(a), target, 1);
+            }
+        }
+    } else {
+        for b in 0..right.rows {
+            let target = &mut target[b..];
+            if CONJUGATE {
+                strip::<S, ONE>(left, right.row(b), target, stride);
+            } else {
+                strip::<S, NONE>(left, right.row(b), target, stride);
+            }
         }
     }
 }
 
 #[inline(always)]
-fn strip<S: Lanes, const B: usize, const CONJUGATE: bool>(
-    left: Rows<'_>,
-    right: [&[Line]; B],
+fn strip<S: Lanes, const CONJUGATE: u8>(
+    many: Rows<'_>,
+    one: &[Line],
     target: &mut [Line],
     stride: usize,
 ) {
-    let mut a = 0;
-    while a + LEFT <= left.rows {
-        let target = &mut target[a * stride..];
-        block::<S, LEFT, B, CONJUGATE>(left.some(a), right, target, stride);
-        a += LEFT;
-    }
-    while a < left.rows {
-        let target = &mut target[a * stride..];
-        block::<S, 1, B, CONJUGATE>(left.some(a), right, target, stride);
-        a += 1;
+    let blocks = many.rows.div_ceil(MOST);
+    for block in 0..blocks {
+        // As equal as can be: 9 rows are 5 and 4.
+        let first = many.rows * block / blocks;
+        let rows = many.rows * (block + 1) / blocks - first;
+        let lines = &many.lines[first * many.len..][..rows * many.len];
+        let target = &mut target[first * stride..];
+        match rows {
+            1 => sums::<S, 1, CONJUGATE>(lines, one, target, stride),
+            2 => sums::<S, 2, CONJUGATE>(lines, one, target, stride),
+            3 => sums::<S, 3, CONJUGATE>(lines, one, target, stride),
+            4 => sums::<S, 4, CONJUGATE>(lines, one, target, stride),
+            5 => sums::<S, 5, CONJUGATE>(lines, one, target, stride),
+            _ => sums::<S, MOST, CONJUGATE>(lines, one, target, stride),
+        }
     }
 }
 
 #[inline(always)]
-fn block<S: Lanes, const A: usize, const B: usize, const CONJUGATE: bool>(
-    left: [&[Line]; A],
-    right: [&[Line]; B],
+fn sums<S: Lanes, const A: usize, const CONJUGATE: u8>(
+    many: &[Line],
+    one: &[Line],
     target: &mut [Line],
     stride: usize,
 ) {
@@ -80,30 +99,37 @@ fn block<S: Lanes, const A: usize, const B: usize, const CONJUGATE: bool>(
         re: S::splat(0.0),
         im: S::splat(0.0),
     };
-    let mut sums = [[zero; B]; A];
-    for r in 0..left[0].len() {
-        let mut y = [zero; B];
-        for (y, right) in y.iter_mut().zip(right) {
-            *y = Complex::load(&right[r]);
-        }
-        for (sums, left) in sums.iter_mut().zip(left) {
-            let x = Complex::<S>::load(&left[r]);
-            for (sum, y) in sums.iter_mut().zip(y) {
-                sum.re = x.re.mul_add(y.re, sum.re);
-                sum.im = x.im.mul_add(y.re, sum.im);
-                if CONJUGATE {
+    let len = one.len();
+    let mut rows: [&[Line]; A] = [&[]; A];
+    for (a, row) in rows.iter_mut().enumerate() {
+        *row = &many[a * len..][..len];
+    }
+    let mut sums = [zero; A];
+    for (r, line) in one.iter().enumerate() {
+        let y = Complex::<S>::load(line);
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            let x = Complex::<S>::load(&row[r]);
+            sum.re = x.re.mul_add(y.re, sum.re);
+            match CONJUGATE {
+                ONE => {
+                    sum.im = x.im.mul_add(y.re, sum.im);
                     sum.re = x.im.mul_add(y.im, sum.re);
                     sum.im = x.re.neg_mul_add(y.im, sum.im);
-                } else {
+                }
+                MANY => {
+                    sum.im = x.re.mul_add(y.im, sum.im);
+                    sum.re = x.im.mul_add(y.im, sum.re);
+                    sum.im = x.im.neg_mul_add(y.re, sum.im);
+                }
+                _ => {
+                    sum.im = x.im.mul_add(y.re, sum.im);
                     sum.re = x.im.neg_mul_add(y.im, sum.re);
                     sum.im = x.re.mul_add(y.im, sum.im);
                 }
             }
         }
     }
-    for (a, sums) in sums.into_iter().enumerate() {
-        for (b, sum) in sums.into_iter().enumerate() {
-            sum.store(&mut target[a * stride + b]);
-        }
+    for (a, sum) in sums.into_iter().enumerate() {
+        sum.store(&mut target[a * stride]);
     }
 }

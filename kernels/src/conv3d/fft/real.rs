@@ -10,13 +10,11 @@
     reason = "a transform must end up inside the function that has the vector instructions"
 )]
 
-use super::codelet::{Complex, LARGEST, Places, Transform, transform};
+use super::codelet::{Complex, LARGEST, Packed, packed};
 use super::lanes::{Lanes, Line};
 
-const IN_ORDER: Places = Places {
-    start: 0,
-    stride: 1,
-};
+/// Memory for half a row.
+pub(super) type Cells = [Line; LARGEST / 2];
 
 /// Cosine and sine of `k / (2M)` turns for `k` up to `M / 2`.
 pub(super) fn twiddles(points: usize) -> Vec<[f32; 2]> {
@@ -30,22 +28,25 @@ pub(super) fn twiddles(points: usize) -> Vec<[f32; 2]> {
 
 /// Twice the spectrum of the signal in `cells`.
 #[inline(always)]
-pub(super) fn forward<S: Lanes>(cells: &[Line], twiddles: &[[f32; 2]], spectrum: &mut [Line]) {
+pub(super) fn forward<S: Lanes>(
+    cells: &[Line],
+    twiddles: &[[f32; 2]],
+    between: &mut Cells,
+    spectrum: &mut [Line],
+) {
     let points = cells.len();
-    let mut packed = [Line::ZERO; LARGEST / 2];
-    transform::<S, false>(
+    let (between, spectrum) = (&mut between[..points], &mut spectrum[..=points]);
+    packed::<S, false>(
         points,
-        Transform {
+        Packed {
             source: cells,
-            from: IN_ORDER,
-            target: &mut packed,
-            to: IN_ORDER,
+            target: between,
         },
     );
     for (k, [c, s]) in twiddles.iter().enumerate() {
         let (c, s) = (S::splat(*c), S::splat(*s));
-        let a = Complex::<S>::load(&packed[k]);
-        let b = Complex::<S>::load(&packed[if k == 0 { 0 } else { points - k }]);
+        let a = Complex::<S>::load(&between[k]);
+        let b = Complex::<S>::load(&between[if k == 0 { 0 } else { points - k }]);
         // Sum and difference with the mirrored point's conjugate; then −i · e^(−iθ) times the difference.
         let (sum_re, sum_im) = (a.re.add(b.re), a.im.sub(b.im));
         let (diff_re, diff_im) = (a.re.sub(b.re), a.im.add(b.im));
@@ -66,9 +67,14 @@ pub(super) fn forward<S: Lanes>(cells: &[Line], twiddles: &[[f32; 2]], spectrum:
 
 /// The signal of `spectrum`, times `2M`.
 #[inline(always)]
-pub(super) fn inverse<S: Lanes>(spectrum: &[Line], twiddles: &[[f32; 2]], cells: &mut [Line]) {
+pub(super) fn inverse<S: Lanes>(
+    spectrum: &[Line],
+    twiddles: &[[f32; 2]],
+    between: &mut Cells,
+    cells: &mut [Line],
+) {
     let points = cells.len();
-    let mut packed = [Line::ZERO; LARGEST / 2];
+    let (between, spectrum) = (&mut between[..points], &spectrum[..=points]);
     for (k, [c, s]) in twiddles.iter().enumerate() {
         let (c, s) = (S::splat(*c), S::splat(*s));
         let a = Complex::<S>::load(&spectrum[k]);
@@ -82,22 +88,20 @@ pub(super) fn inverse<S: Lanes>(spectrum: &[Line], twiddles: &[[f32; 2]], cells:
             re: sum_re.sub(minus_turned_re),
             im: sum_im.add(turned_im),
         }
-        .store(&mut packed[k]);
+        .store(&mut between[k]);
         if k > 0 {
             Complex {
                 re: sum_re.add(minus_turned_re),
                 im: turned_im.sub(sum_im),
             }
-            .store(&mut packed[points - k]);
+            .store(&mut between[points - k]);
         }
     }
-    transform::<S, true>(
+    packed::<S, true>(
         points,
-        Transform {
-            source: &packed[..points],
-            from: IN_ORDER,
+        Packed {
+            source: between,
             target: cells,
-            to: IN_ORDER,
         },
     );
 }
@@ -116,8 +120,9 @@ mod tests {
         #[inline(always)]
         fn run<S: Lanes>(self) {
             let twiddles = twiddles(self.cells.len());
-            forward::<S>(self.cells, &twiddles, self.spectrum);
-            inverse::<S>(self.spectrum, &twiddles, self.cells);
+            let mut between = [Line::ZERO; LARGEST / 2];
+            forward::<S>(self.cells, &twiddles, &mut between, self.spectrum);
+            inverse::<S>(self.spectrum, &twiddles, &mut between, self.cells);
         }
     }
 
