@@ -54,6 +54,18 @@ impl Line {
     pub(super) const ZERO: Self = Self([[0.0; LANES]; 2]);
 }
 
+/// Real and imaginary parts one by one, in the order of memory.
+pub(super) fn parts(lines: &[Line]) -> &[[f32; LANES]] {
+    // SAFETY: a line is an array of two parts, without padding and more strictly aligned.
+    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), 2 * lines.len()) }
+}
+
+/// As [`parts`], to write.
+pub(super) fn parts_mut(lines: &mut [Line]) -> &mut [[f32; LANES]] {
+    // SAFETY: as in `parts`; the borrow is exclusive.
+    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), 2 * lines.len()) }
+}
+
 /// Work that is compiled once for each kind of lanes.
 pub(super) trait Kernel {
     /// Does the work. Implementations are `inline(always)`, so that they take over the caller's instructions.

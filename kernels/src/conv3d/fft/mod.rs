@@ -21,6 +21,7 @@
 mod codelet;
 mod columns;
 mod lanes;
+mod pages;
 mod passes;
 mod plan;
 mod planes;
@@ -155,7 +156,7 @@ fn forward_on(
         return Vec::new();
     }
     let sizes = correlation(geometry);
-    let mut output = vec![0.0; geometry.output_len()];
+    let mut output = pages::untouched(vec![0.0; geometry.output_len()]);
     let Some(tiling) = Tiling::choose(&sizes, Kind::Correlate).filter(|_| !output.is_empty())
     else {
         return output;
@@ -191,7 +192,7 @@ fn input_gradient_on(
     {
         return Vec::new();
     }
-    let mut gradient = vec![0.0; geometry.input_len()];
+    let mut gradient = pages::untouched(vec![0.0; geometry.input_len()]);
     if geometry.output_len() == 0 || gradient.is_empty() {
         return gradient;
     }
@@ -261,8 +262,8 @@ fn forward_pooled_on(
         return crate::max_pool3d::forward(&output, dims);
     }
     let mut pooled = Pooled {
-        values: vec![0.0; volumes * pooled_volume],
-        positions: vec![0; volumes * pooled_volume],
+        values: pages::untouched(vec![0.0; volumes * pooled_volume]),
+        positions: pages::untouched(vec![0; volumes * pooled_volume]),
     };
     let kernels = Kernels {
         weight,

@@ -12,7 +12,7 @@ const INPUT_BYTES: usize = 96 << 20;
 const OUTPUT_BYTES: usize = 24 << 20;
 /// Most bytes of one thread's scratch memory that the spectra of the input, and those of the kernels, may take.
 const SCRATCH_INPUT_BYTES: usize = 4 << 20;
-const SCRATCH_KERNEL_BYTES: usize = 128 << 10;
+const SCRATCH_KERNEL_BYTES: usize = 64 << 10;
 
 /// Sizes of a convolution of stride 1, or of the gradient of its input, which is one too.
 #[derive(Clone, Copy, Debug)]

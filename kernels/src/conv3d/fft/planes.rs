@@ -12,9 +12,13 @@
 use std::ops::Range;
 
 use super::codelet::{InPlace, LARGEST, in_place};
-use super::lanes::{Kernel, LANES, Lanes, Line, array, load_or_zero};
+use super::lanes::{Kernel, LANES, Lanes, Line, array, load_or_zero, parts, parts_mut};
 use super::plan::Tiling;
 use super::real;
+
+/// Lines of a row of voxels, with room for a block that begins with its last voxel.
+const ROW: usize = LARGEST / 2 + LANES / 2;
+type Row = [Line; ROW];
 
 /// Distances in an array of voxels, in numbers.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +61,8 @@ impl Kernel for ToColumns<'_> {
         let [_, ny, nz] = self.tiling.side;
         let half = self.tiling.half();
         let twiddles = real::twiddles(nz / 2);
-        let mut cells = [Line::ZERO; LARGEST / 2];
-        let mut between = cells;
+        let mut cells: Row = [Line::ZERO; ROW];
+        let mut between = [Line::ZERO; LARGEST / 2];
         for group in 0..n_planes.div_ceil(LANES) {
             // Lanes left over repeat the last plane.
             let planes: [usize; LANES] =
@@ -85,9 +89,7 @@ impl Kernel for ToColumns<'_> {
                 let target = &mut self.columns[block * n_planes..][..n_planes];
                 for part in 0..2 {
                     let lanes = S::transpose(array!(8, i => S::load(&source[i].0[part])));
-                    for (plane, lane) in planes.into_iter().zip(lanes) {
-                        lane.store(&mut target[plane].0[part]);
-                    }
+                    array!(8, i => lanes[i].store(&mut target[planes[i]].0[part]));
                 }
             }
         }
@@ -96,20 +98,19 @@ impl Kernel for ToColumns<'_> {
 
 /// Reads a row of each of eight planes; number z of a row becomes half of line `z / 2`.
 #[inline(always)]
-fn read_cells<S: Lanes>(
-    voxels: &[f32],
-    at: [usize; LANES],
-    valid: &Range<usize>,
-    cells: &mut [Line; LARGEST / 2],
-) {
+fn read_cells<S: Lanes>(voxels: &[f32], at: [usize; LANES], valid: &Range<usize>, cells: &mut Row) {
+    let cells = parts_mut(cells);
     for first in (0..valid.len()).step_by(LANES) {
-        // What a row's last block reads beyond the row is left out below, so it may be anything, even NaN.
         let rows = array!(8, lane => load_or_zero::<S>(voxels, at[lane] + first));
-        let wanted = valid.len() - first;
-        for (i, values) in S::transpose(rows).into_iter().enumerate().take(wanted) {
-            let z = valid.start + first + i;
-            values.store(&mut cells[z / 2].0[z % 2]);
+        let columns = S::transpose(rows);
+        if let Some(cells) = cells.get_mut(valid.start + first..valid.start + first + LANES) {
+            array!(8, i => columns[i].store(&mut cells[i]));
         }
+    }
+    // What the last block read beyond the end of the row may be anything, even NaN.
+    let read = valid.start + valid.len().next_multiple_of(LANES);
+    for cell in &mut cells[valid.end..read] {
+        *cell = [0.0; LANES];
     }
 }
 
@@ -159,8 +160,8 @@ impl Kernel for ToPlanes<'_> {
         let twiddles = real::twiddles(nz / 2);
         let scale = S::splat(1.0 / self.tiling.gain());
         let bias = S::splat(self.bias);
-        let mut cells = [Line::ZERO; LARGEST / 2];
-        let mut between = cells;
+        let mut cells: Row = [Line::ZERO; ROW];
+        let mut between = [Line::ZERO; LARGEST / 2];
         let planes: Vec<Plane> = self
             .pieces
             .iter()
@@ -189,13 +190,14 @@ impl Kernel for ToPlanes<'_> {
                 }
                 for part in 0..2 {
                     let lines = array!(8, lane => S::load(&source[lanes[lane].source].0[part]));
-                    for (line, values) in target.iter_mut().zip(S::transpose(lines)) {
-                        values.store(&mut line.0[part]);
-                    }
+                    let values = S::transpose(lines);
+                    array!(8, i => values[i].store(&mut target[i].0[part]));
                 }
             }
             let rows = group.iter().map(|plane| plane.rows).max().unwrap_or(0);
             let row_cells = group.iter().map(|plane| plane.cells).max().unwrap_or(0);
+            let least_rows = group.iter().map(|plane| plane.rows).min().unwrap_or(0);
+            let least_cells = group.iter().map(|plane| plane.cells).min().unwrap_or(0);
             in_place::<S, true>(
                 ny,
                 InPlace {
@@ -206,17 +208,23 @@ impl Kernel for ToPlanes<'_> {
             for row in 0..rows {
                 let spectrum = &self.scratch[(self.origin[0] + row) * half..][..half];
                 real::inverse::<S>(spectrum, &twiddles, &mut between, &mut cells[..nz / 2]);
-                for first in (0..row_cells).step_by(LANES) {
-                    let values = array!(8, i => {
-                        let z = self.origin[1] + first + i;
-                        let line = cells.get(z / 2).unwrap_or(&Line::ZERO);
-                        S::load(&line.0[z % 2]).mul_add(scale, bias)
-                    });
-                    let wanted = S::transpose(values);
-                    for (plane, values) in group.iter().zip(wanted) {
+                for block in 0..row_cells.div_ceil(LANES) {
+                    // The last block overlaps the one before, so that it is whole.
+                    let first = (block * LANES).min(row_cells.saturating_sub(LANES));
+                    let parts = &parts(&cells)[self.origin[1] + first..][..LANES];
+                    let values =
+                        S::transpose(array!(8, i => S::load(&parts[i]).mul_add(scale, bias)));
+                    let at = row * self.row_stride + first;
+                    if group.len() == LANES && row < least_rows && first + LANES <= least_cells {
+                        array!(8, lane => {
+                            write::<S>(values[lane], self.target, lanes[lane].target + at, LANES);
+                        });
+                        continue;
+                    }
+                    for (plane, values) in group.iter().zip(values) {
                         if row < plane.rows && first < plane.cells {
-                            let at = plane.target + row * self.row_stride + first;
-                            write::<S>(values, self.target, at, plane.cells - first);
+                            let wanted = plane.cells - first;
+                            write::<S>(values, self.target, plane.target + at, wanted);
                         }
                     }
                 }
@@ -240,6 +248,17 @@ fn write<S: Lanes>(values: S, target: &mut [f32], at: usize, wanted: usize) {
     let mut copy = [0.0; LANES];
     values.store(&mut copy);
     if let Some(rest) = target.get_mut(at..at + wanted) {
-        rest.copy_from_slice(&copy[..wanted]);
+        // Pieces of known length: a call to copy so few numbers costs more than they do.
+        let mut done = 0;
+        for piece in [4, 2, 1] {
+            if wanted & piece != 0 {
+                match piece {
+                    4 => rest[done..done + 4].copy_from_slice(&copy[done..done + 4]),
+                    2 => rest[done..done + 2].copy_from_slice(&copy[done..done + 2]),
+                    _ => rest[done] = copy[done],
+                }
+                done += piece;
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
 use super::lanes::Line;
+use super::pages;
 
 /// Most bytes that rest between calls.
 const KEPT_BYTES: usize = 512 << 20;
@@ -37,7 +38,7 @@ pub(super) fn lend(len: usize) -> Buffer {
     if lines.len() < len {
         // Nothing of the old contents is wanted: let go first, so both never stand side by side.
         drop(lines);
-        lines = vec![Line::ZERO; len];
+        lines = pages::lines(len);
     }
     Buffer { lines, len }
 }
@@ -75,7 +76,7 @@ pub(super) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [Line]) -> R) -
     // Taken out while in use: a nested call would get memory of its own instead of a panic.
     let mut lines = SCRATCH.take();
     if lines.len() < len {
-        lines = vec![Line::ZERO; len];
+        lines = pages::lines(len);
     }
     let result = work(&mut lines[..len]);
     SCRATCH.set(lines);
@@ -90,7 +91,7 @@ thread_local! {
 pub(super) fn with_voxels<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     let mut voxels = VOXELS.take();
     if voxels.len() < len {
-        voxels = vec![0.0; len];
+        voxels = pages::untouched(vec![0.0; len]);
     }
     let result = work(&mut voxels[..len]);
     VOXELS.set(voxels);
