@@ -3,7 +3,7 @@
 //! The constants are fitted to `examples/conv_speed.rs` on an AVX2 processor; only ratios matter.
 
 use super::merged::SHORT;
-use super::{Algorithm, Geometry};
+use super::{Algorithm, Geometry, Layout, fft};
 
 /// The three results of a convolution that training asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub enum Pass {
     WeightGradient,
 }
 
+/// Multiply-adds of a direct convolution in a cycle, at the speed that it reaches on large volumes.
+const MACS_A_CYCLE: f64 = 9.0;
 /// Numbers in a vector.
 const LANES: usize = 8;
 /// What it costs to copy a number into the matrix that GEMM multiplies.
@@ -36,6 +38,9 @@ pub fn choose(geometry: &Geometry, pass: Pass) -> Algorithm {
 
 /// What a pass costs.
 fn cost(algorithm: Algorithm, g: &Geometry, pass: Pass) -> f64 {
+    let Some(layout) = algorithm.layout() else {
+        return fft::cycles(g, pass) * MACS_A_CYCLE;
+    };
     let [x, y, z] = match pass {
         Pass::Forward | Pass::WeightGradient => g.output(),
         // As many as each phase of the stride has.
@@ -55,10 +60,10 @@ fn cost(algorithm: Algorithm, g: &Geometry, pass: Pass) -> f64 {
     let joined = |copy: f64| {
         whole_vectors(x * y * z) + copy * (x * y * z) as f64 / out_channels.max(1) as f64
     };
-    let positions = match (algorithm, pass) {
-        (Algorithm::Direct, Pass::WeightGradient) if y * z < SHORT => joined(COPY),
-        (Algorithm::Direct, _) => x as f64 * whole_vectors(y * z),
-        (Algorithm::Gemm, _) => joined(copy),
+    let positions = match (layout, pass) {
+        (Layout::Rows, Pass::WeightGradient) if y * z < SHORT => joined(COPY),
+        (Layout::Rows, _) => x as f64 * whole_vectors(y * z),
+        (Layout::Columns, _) => joined(copy),
     };
     let products_each = g.macs() as f64 / (x * y * z).max(1) as f64;
     positions * products_each
@@ -89,6 +94,23 @@ mod tests {
         let small = choices([64, 128], [5, 5, 5]);
         // The direct weight gradient joins small planes itself.
         assert_eq!(small, [Algorithm::Gemm, Algorithm::Gemm, Algorithm::Direct]);
+    }
+
+    #[test]
+    fn large_kernels_are_convolved_by_fourier_transforms() {
+        // The first three layers of the published network.
+        for (channels, side) in [([1, 16], 128), ([16, 32], 61), ([32, 64], 28)] {
+            let geometry = Geometry {
+                batch: 1,
+                in_channels: channels[0],
+                out_channels: channels[1],
+                input: [side; 3],
+                kernel: [6; 3],
+                stride: [1; 3],
+                padding: [0; 3],
+            };
+            assert_eq!(choose(&geometry, Pass::Forward), Algorithm::Fft, "{side}");
+        }
     }
 
     #[test]
