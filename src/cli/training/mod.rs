@@ -2,6 +2,7 @@
 
 mod fit;
 mod judge;
+mod watch;
 
 use std::path::PathBuf;
 
