@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::checkpoint::{BestEpoch, Checkpoint, Checkpoints, Progress};
 use super::event::{Event, EventSink};
 use super::executor::Executor;
-use super::meter::Load;
+use super::meter::Meters;
 use super::worker::{Answer, Message};
 use crate::Error;
 
@@ -23,7 +23,6 @@ pub(super) enum Expected {
     Epoch {
         epoch: u64,
         data_wait_share: f64,
-        loads: Vec<Load>,
     },
     Estimates {
         epoch: u64,
@@ -47,6 +46,7 @@ struct Pending {
 pub(super) struct Ledger<'a> {
     checkpoints: &'a Checkpoints,
     n_blocks: usize,
+    meters: Meters,
     pending: VecDeque<Pending>,
     pub(super) progress: Progress,
     /// Absolute errors of the validation set under way, years, and how many.
@@ -57,6 +57,7 @@ impl<'a> Ledger<'a> {
     pub(super) fn new(
         checkpoints: &'a Checkpoints,
         n_blocks: usize,
+        meters: Meters,
         mut progress: Progress,
     ) -> Self {
         progress.error_sums.resize(n_blocks, 0.0);
@@ -64,6 +65,7 @@ impl<'a> Ledger<'a> {
         Self {
             checkpoints,
             n_blocks,
+            meters,
             pending: VecDeque::new(),
             progress,
             validation,
@@ -147,13 +149,7 @@ impl<'a> Ledger<'a> {
             Expected::Epoch {
                 epoch,
                 data_wait_share,
-                loads,
-            } => Ok(Some(self.epoch_event(
-                epoch,
-                data_wait_share,
-                &loads,
-                &answers,
-            ))),
+            } => Ok(Some(self.epoch_event(epoch, data_wait_share, &answers))),
             Expected::Estimates {
                 epoch,
                 ages_years,
@@ -217,13 +213,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    fn epoch_event(
-        &mut self,
-        epoch: u64,
-        data_wait_share: f64,
-        loads: &[Load],
-        answers: &[Answer],
-    ) -> Event {
+    fn epoch_event(&mut self, epoch: u64, data_wait_share: f64, answers: &[Answer]) -> Event {
+        let loads = self.meters.take_loads();
         let n_samples = self.progress.n_samples.max(1) as f64;
         let sums = self.progress.error_sums.iter();
         let mae_years = sums.map(|sum| sum / n_samples).collect();
