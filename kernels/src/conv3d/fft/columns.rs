@@ -11,10 +11,11 @@
 
 use std::ops::Range;
 
-use super::codelet::{Gather, LARGEST, Spread, gather, spread};
+use super::codelet::LARGEST;
 use super::lanes::{Kernel, Lanes, Line};
 use super::plan::{Budget, Part, Sizes, Tiling};
-use super::product::{Rows, product};
+use super::product::{Matrix, product};
+use super::transform::{Gather, Spread, gather, spread};
 
 /// Images after [`super::planes::ToColumns`]: `[unit][block][image of the unit][plane]`.
 #[derive(Clone, Copy)]
@@ -192,12 +193,12 @@ impl Kernel for Correlate<'_> {
                 );
             }
             for k in 0..side {
-                let left = Rows {
+                let left = Matrix {
                     lines: &spectra[k * x_stride..],
                     rows: tiles,
                     len: ci,
                 };
-                let right = Rows {
+                let right = Matrix {
                     lines: &kernels[k * k_stride..],
                     rows: step,
                     len: ci,
@@ -275,12 +276,12 @@ impl Kernel for Weights<'_> {
             }
             for k in 0..side {
                 product::<S, true>(
-                    Rows {
+                    Matrix {
                         lines: &spectra[k * x_stride..],
                         rows: ci,
                         len: tiles,
                     },
-                    Rows {
+                    Matrix {
                         lines: &gradients[k * g_stride..],
                         rows: step,
                         len: tiles,

@@ -28,6 +28,7 @@ mod planes;
 mod pool;
 mod product;
 mod real;
+mod transform;
 mod workspace;
 
 #[cfg(test)]

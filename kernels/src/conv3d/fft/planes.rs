@@ -11,10 +11,11 @@
 
 use std::ops::Range;
 
-use super::codelet::{InPlace, LARGEST, in_place};
+use super::codelet::LARGEST;
 use super::lanes::{Kernel, LANES, Lanes, Line, array, load_or_zero, parts, parts_mut};
 use super::plan::Tiling;
 use super::real;
+use super::transform::{InPlace, in_place};
 
 /// Lines of a row of voxels, with room for a block that begins with its last voxel.
 const ROW: usize = LARGEST / 2 + LANES / 2;
