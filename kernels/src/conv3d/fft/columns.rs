@@ -211,16 +211,21 @@ impl Kernel for Correlate<'_> {
                 }
             }
             let origin = if self.conjugate { 0 } else { side - valid };
-            for at in 0..tiles * step {
+            let target = |at: usize| {
                 let (tile, channel) = (at / step, first + at % step - self.channels.start);
-                let target = (tile * self.channels.len() + channel) * valid;
+                (tile * self.channels.len() + channel) * valid
+            };
+            for at in 0..tiles * step {
+                if let Some(next) = self.target.get(target(at + 1)..) {
+                    prefetch::<S>(next, 0, valid);
+                }
                 gather::<S>(
                     side,
                     Gather {
                         source: products,
                         start: at,
                         stride: y_stride,
-                        target: &mut self.target[target..][..valid],
+                        target: &mut self.target[target(at)..][..valid],
                         origin,
                     },
                 );
@@ -291,9 +296,13 @@ impl Kernel for Weights<'_> {
                 );
             }
             let planes = tiling.kernel[0];
+            let mut sums = [Line::ZERO; LARGEST];
             for image in 0..step * ci {
                 let (channel, i) = (image / ci, image % ci);
-                let mut sums = [Line::ZERO; LARGEST];
+                let place = ((first + channel) * ci + i) * planes;
+                if let Some(next) = self.target.get(place + planes..) {
+                    prefetch::<S>(next, 0, planes);
+                }
                 gather::<S>(
                     side,
                     Gather {
@@ -304,7 +313,7 @@ impl Kernel for Weights<'_> {
                         origin: 0,
                     },
                 );
-                let target = &mut self.target[((first + channel) * ci + i) * planes..][..planes];
+                let target = &mut self.target[place..][..planes];
                 put(target, &sums, self.add);
             }
         }

@@ -10,6 +10,8 @@
 )]
 
 use std::marker::PhantomData;
+#[cfg(target_arch = "x86_64")]
+use std::mem::MaybeUninit;
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
@@ -332,6 +334,9 @@ impl Lanes for Avx2 {
 #[inline(never)]
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<K: Kernel>(kernel: K) {
+    // A value on the stack that needs a whole cache line makes the compiler align the stack, and with it the registers
+    // that it spills there; else every other spill would straddle two lines.
+    std::hint::black_box(&mut MaybeUninit::<Line>::uninit());
     kernel.run::<Avx2>();
 }
 
