@@ -4,6 +4,7 @@
 //! executor.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::checkpoint::{BestEpoch, Checkpoint, Checkpoints, Progress};
 use super::event::{Event, EventSink};
@@ -42,6 +43,33 @@ struct Pending {
     answers: Vec<Option<Answer>>,
 }
 
+/// Tells the time between steps of an epoch.
+#[derive(Default)]
+struct StepClock {
+    first: Option<Instant>,
+    last: Option<Instant>,
+    n_between: u32,
+}
+
+impl StepClock {
+    /// A step is done.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if self.first.is_some() {
+            self.n_between += 1;
+        }
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+    }
+
+    /// Mean seconds from one step to the next since the last call; `None` for fewer than two steps.
+    fn take(&mut self) -> Option<f64> {
+        let clock = std::mem::take(self);
+        let whole = clock.last?.duration_since(clock.first?).as_secs_f64();
+        (clock.n_between > 0).then(|| whole / f64::from(clock.n_between))
+    }
+}
+
 /// Jobs under way in the order they were sent; turns complete answers into events and checkpoints.
 pub(super) struct Ledger<'a> {
     checkpoints: &'a Checkpoints,
@@ -51,6 +79,7 @@ pub(super) struct Ledger<'a> {
     pub(super) progress: Progress,
     /// Absolute errors of the validation set under way, years, and how many.
     validation: (Vec<f64>, usize),
+    clock: StepClock,
 }
 
 impl<'a> Ledger<'a> {
@@ -69,6 +98,7 @@ impl<'a> Ledger<'a> {
             pending: VecDeque::new(),
             progress,
             validation,
+            clock: StepClock::default(),
         }
     }
 
@@ -204,6 +234,7 @@ impl<'a> Ledger<'a> {
         }
         self.progress.n_samples += n as u64;
         self.progress.step = step + 1;
+        self.clock.tick();
         Event::Step {
             step,
             epoch,
@@ -236,6 +267,7 @@ impl<'a> Ledger<'a> {
             data_wait_share,
             busy_share: loads.iter().map(|load| load.busy_share).collect(),
             queue_fill: loads.iter().map(|load| load.queue_fill).collect(),
+            seconds_per_step: self.clock.take(),
         }
     }
 

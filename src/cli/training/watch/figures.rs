@@ -218,6 +218,7 @@ mod tests {
             data_wait_share: 0.0,
             busy_share: Vec::new(),
             queue_fill: Vec::new(),
+            seconds_per_step: None,
         });
         figures.note(&Event::Validation {
             epoch: 0,
