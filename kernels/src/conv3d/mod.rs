@@ -19,12 +19,12 @@ mod dots;
 pub mod fft;
 mod gemm;
 mod merged;
-mod output;
+pub(crate) mod output;
 mod packing;
 mod passes;
 #[cfg(test)]
 mod reference;
-mod simd;
+pub(crate) mod simd;
 #[cfg(test)]
 mod tests;
 
