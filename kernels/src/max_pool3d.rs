@@ -65,8 +65,9 @@ fn forward_at(level: Level, input: &[f32], dims: Dims) -> Pooled {
         .for_each(|(plane, (values, positions))| {
             let (volume, x) = (plane / px, 2 * (plane % px));
             level.run(PoolPlanes {
-                planes: &input[(volume * nx + x) * ny * nz..][..2 * ny * nz],
-                x,
+                rows: &input[(volume * nx + x) * ny * nz..][..2 * ny * nz],
+                n_rows: ny,
+                place: [x, 0],
                 sides: [ny, nz],
                 values,
                 positions,
@@ -75,14 +76,16 @@ fn forward_at(level: Level, input: &[f32], dims: Dims) -> Pooled {
     Pooled { values, positions }
 }
 
-/// Pools two planes to one.
+/// Pools rows of two neighboring planes.
 pub(crate) struct PoolPlanes<'a> {
-    pub(crate) planes: &'a [f32],
-    /// Number of the first plane in its volume.
-    pub(crate) x: usize,
-    /// Rows of a plane and voxels of a row.
+    /// `n_rows` rows of one plane, then those of the next.
+    pub(crate) rows: &'a [f32],
+    pub(crate) n_rows: usize,
+    /// Plane and row where they begin in their volume; both even.
+    pub(crate) place: [usize; 2],
+    /// Rows of a whole plane and voxels of a row.
     pub(crate) sides: [usize; 2],
-    /// The pooled plane.
+    /// The pooled rows.
     pub(crate) values: &'a mut [f32],
     pub(crate) positions: &'a mut [u32],
 }
@@ -93,13 +96,13 @@ impl Kernel for PoolPlanes<'_> {
         let [ny, nz] = self.sides;
         let values = self.values.chunks_exact_mut(nz / 2);
         let positions = self.positions.chunks_exact_mut(nz / 2);
-        let corners = [0, nz, ny * nz, ny * nz + nz];
+        let corners = |n_rows| [0, nz, n_rows * nz, n_rows * nz + nz];
         for (y, (values, positions)) in values.zip(positions).enumerate() {
             let first = 2 * y * nz;
-            let rows = corners.map(|corner| &self.planes[first + corner..][..nz]);
-            let corners = corners.map(|corner| corner as u32);
-            let first = (self.x * ny * nz + first) as u32;
-            pool_row(rows, corners, first, values, positions);
+            let rows = corners(self.n_rows).map(|corner| &self.rows[first + corner..][..nz]);
+            let corners = corners(ny).map(|corner| corner as u32);
+            let first = (self.place[0] * ny + self.place[1]) * nz + first;
+            pool_row(rows, corners, first as u32, values, positions);
         }
     }
 }
@@ -149,58 +152,71 @@ pub fn backward(gradient: &[f32], positions: &[u32], dims: Dims) -> Vec<f32> {
 
 fn backward_at(level: Level, gradient: &[f32], positions: &[u32], dims: Dims) -> Vec<f32> {
     let [batch, channels, nx, ny, nz] = dims;
-    let [_, _, px, py, pz] = output_dims(dims);
     let n_voxels = batch * channels * nx * ny * nz;
-    let n_cells = batch * channels * px * py * pz;
+    let n_cells: usize = output_dims(dims).iter().product();
     if gradient.len() < n_cells || positions.len() < n_cells {
         return Vec::new();
     }
     let write = |result: &mut [MaybeUninit<f32>]| {
-        result
-            .par_chunks_mut((ny * nz).max(1))
-            .enumerate()
-            .with_min_len(TASK_VOXELS.div_ceil((ny * nz).max(1)))
-            .for_each(|(plane, voxels)| {
-                let (volume, x) = (plane / nx, plane % nx);
-                let cells = (volume * px + x / 2) * py * pz;
-                let n_cells = if x / 2 < px { py * pz } else { 0 };
-                level.run(ExpandPlane {
-                    gradient: &gradient[cells.min(gradient.len())..][..n_cells],
-                    positions: &positions[cells.min(positions.len())..][..n_cells],
-                    x,
-                    sides: [ny, nz],
-                    voxels,
-                });
-            });
+        expand(level, (gradient, positions), dims, result);
     };
-    // SAFETY: the planes cover all places, and each is written whole.
+    // SAFETY: `expand` writes all places.
     unsafe { written(n_voxels, write) }
 }
 
-/// One plane of the input's gradient. Writes every voxel.
-pub(crate) struct ExpandPlane<'a> {
-    /// Of the plane's cells; empty if it has none.
+/// Writes [`backward`]'s result, all of it, to `result`, which has shape `dims`.
+pub(crate) fn expand(
+    level: Level,
+    (gradient, positions): (&[f32], &[u32]),
+    dims: Dims,
+    result: &mut [MaybeUninit<f32>],
+) {
+    let [_, _, nx, ny, nz] = dims;
+    let [_, _, px, py, pz] = output_dims(dims);
+    result
+        .par_chunks_mut((ny * nz).max(1))
+        .enumerate()
+        .with_min_len(TASK_VOXELS.div_ceil((ny * nz).max(1)))
+        .for_each(|(plane, voxels)| {
+            let (volume, x) = (plane / nx, plane % nx);
+            let n_cells = if x / 2 < px { py * pz } else { 0 };
+            let cells = (volume * px + (x / 2).min(px)) * py * pz;
+            level.run(ExpandRows {
+                gradient: &gradient[cells..][..n_cells],
+                positions: &positions[cells..][..n_cells],
+                place: [x, 0],
+                sides: [ny, nz],
+                voxels,
+            });
+        });
+}
+
+/// Rows of one plane of the input's gradient. Writes every voxel.
+pub(crate) struct ExpandRows<'a> {
+    /// Of all cells of the plane; empty if it has none.
     pub(crate) gradient: &'a [f32],
     pub(crate) positions: &'a [u32],
-    /// Number of the plane in its volume.
-    pub(crate) x: usize,
-    /// Rows of the plane and voxels of a row.
+    /// Plane and row where the rows begin in their volume.
+    pub(crate) place: [usize; 2],
+    /// Rows of a whole plane and voxels of a row.
     pub(crate) sides: [usize; 2],
     pub(crate) voxels: &'a mut [MaybeUninit<f32>],
 }
 
-impl Kernel for ExpandPlane<'_> {
+impl Kernel for ExpandRows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let [ny, nz] = self.sides;
         let pz = nz / 2;
-        for (y, row) in self.voxels.chunks_exact_mut(nz).enumerate() {
+        let [x, first_row] = self.place;
+        for (row_at, row) in self.voxels.chunks_exact_mut(nz).enumerate() {
+            let y = first_row + row_at;
             let cells = y / 2 * pz..(y / 2 + 1) * pz;
             if let (Some(gradient), Some(positions)) = (
                 self.gradient.get(cells.clone()),
                 self.positions.get(cells.clone()),
             ) {
-                let first = (self.x * ny + y) * nz;
+                let first = (x * ny + y) * nz;
                 expand_row(gradient, positions, first as u32, row);
             } else {
                 row.fill(MaybeUninit::new(0.0));
