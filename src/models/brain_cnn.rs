@@ -12,7 +12,6 @@ use crate::nn::batch_norm::BatchNorm;
 use crate::nn::conv3d::{Conv3d, Conv3dShape};
 use crate::nn::dropout::dropout;
 use crate::nn::pass::{BatchStatistics, Pass};
-use crate::nn::pool3d::max_pool2;
 use crate::nn::weight::WeightForm;
 
 /// What surrounds the input of a convolution.
@@ -101,7 +100,7 @@ impl ConvStage {
     /// # Shapes
     /// `[batch, in, x, y, z]` → `[batch, out, x', y', z']`, see [`ConvStageConfig::output_side`].
     pub fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
-        let features = relu(max_pool2(self.convolution.forward(input)));
+        let features = relu(self.convolution.forward_max_pool2(input));
         dropout(self.norm.forward(features, pass), self.dropout, pass)
     }
 

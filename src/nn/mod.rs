@@ -6,6 +6,7 @@
 pub mod batch_norm;
 pub mod conv3d;
 pub mod conv3d_op;
+pub mod conv3d_pool_op;
 pub mod dropout;
 pub mod exchange;
 pub mod group_norm;
