@@ -4,7 +4,7 @@
 //! ReLU, which is the same function (both are monotone) on an eighth of the values.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -100,8 +100,8 @@ impl ConvStage {
     /// # Shapes
     /// `[batch, in, x, y, z]` → `[batch, out, x', y', z']`, see [`ConvStageConfig::output_side`].
     pub fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
-        let features = relu(self.convolution.forward_max_pool2(input));
-        dropout(self.norm.forward(features, pass), self.dropout, pass)
+        let features = self.convolution.forward_max_pool2(input);
+        dropout(self.norm.forward_relu(features, pass), self.dropout, pass)
     }
 
     /// Takes over the statistics of a training pass.
