@@ -5,6 +5,7 @@
 //! Kernels use the rayon pool that they are called in, so a logical CPU device bounds them, and their results do not
 //! depend on how many threads that pool has.
 
+pub mod batch_norm;
 pub mod conv3d;
 pub mod mapped_file;
 pub mod max_pool3d;

@@ -4,7 +4,7 @@
 //! ReLU, which is the same function (both are monotone) on an eighth of the values.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,6 @@ use crate::nn::batch_norm::BatchNorm;
 use crate::nn::conv3d::{Conv3d, Conv3dShape};
 use crate::nn::dropout::dropout;
 use crate::nn::pass::{BatchStatistics, Pass};
-use crate::nn::pool3d::max_pool2;
 use crate::nn::weight::WeightForm;
 
 /// What surrounds the input of a convolution.
@@ -101,8 +100,8 @@ impl ConvStage {
     /// # Shapes
     /// `[batch, in, x, y, z]` → `[batch, out, x', y', z']`, see [`ConvStageConfig::output_side`].
     pub fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
-        let features = relu(max_pool2(self.convolution.forward(input)));
-        dropout(self.norm.forward(features, pass), self.dropout, pass)
+        let features = self.convolution.forward_max_pool2(input);
+        dropout(self.norm.forward_relu(features, pass), self.dropout, pass)
     }
 
     /// Takes over the statistics of a training pass.

@@ -16,7 +16,7 @@ use burn::backend::{
     Autodiff, Backend, Dispatch, Flex, backend_extension, flex::FlexTensor, tensor::FloatTensor,
 };
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData, module};
+use burn::tensor::{Device, Element, Tensor, TensorData, module};
 
 /// What `BRAINAGE_CONV` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +36,33 @@ pub fn conv3d(
     stride: [usize; 3],
     padding: [usize; 3],
 ) -> Tensor<5> {
-    if input.device().inner() != Device::flex() || forced() == Some(Forced::Burn) {
+    if !is_ours(&input) {
         let options = ConvOptions::new(stride, padding, [1; 3], 1);
         return module::conv3d(input, weight, Some(bias), options);
     }
+    let geometry = geometry(&input, &weight, stride, padding);
+    let (input, weight, bias) = (
+        input.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    );
+    Tensor::from_dispatch(Dispatch::convolve(input, weight, bias, geometry))
+}
+
+/// Whether our kernels compute what concerns this input.
+pub(super) fn is_ours(input: &Tensor<5>) -> bool {
+    input.device().inner() == Device::flex() && forced() != Some(Forced::Burn)
+}
+
+pub(super) fn geometry(
+    input: &Tensor<5>,
+    weight: &Tensor<5>,
+    stride: [usize; 3],
+    padding: [usize; 3],
+) -> Geometry {
     let [batch, in_channels, x, y, z] = input.dims();
     let [out_channels, _, kx, ky, kz] = weight.dims();
-    let geometry = Geometry {
+    Geometry {
         batch,
         in_channels,
         out_channels,
@@ -50,13 +70,7 @@ pub fn conv3d(
         kernel: [kx, ky, kz],
         stride,
         padding,
-    };
-    let (input, weight, bias) = (
-        input.into_dispatch(),
-        weight.into_dispatch(),
-        bias.into_dispatch(),
-    );
-    Tensor::from_dispatch(Dispatch::convolve(input, weight, bias, geometry))
+    }
 }
 
 fn forced() -> Option<Forced> {
@@ -71,10 +85,11 @@ fn forced() -> Option<Forced> {
     })
 }
 
-fn algorithm(geometry: &Geometry, pass: Pass) -> Algorithm {
+/// The algorithm that the environment forces, if it can compute this, else the chosen one.
+pub(super) fn algorithm(geometry: &Geometry, choose: impl Fn(&Geometry) -> Algorithm) -> Algorithm {
     match forced() {
         Some(Forced::Ours(algorithm)) if algorithm.supports(geometry) => algorithm,
-        _ => kernel::choose(geometry, pass),
+        _ => choose(geometry),
     }
 }
 
@@ -108,16 +123,16 @@ trait ConvolutionBackend: Backend {
     -> FloatTensor<Self>;
 }
 
-fn tensor<const D: usize>(values: Vec<f32>, dims: [usize; D]) -> FlexTensor {
+pub(super) fn tensor<const D: usize, E: Element>(values: Vec<E>, dims: [usize; D]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, dims))
 }
 
-fn input_dims(g: &Geometry) -> [usize; 5] {
+pub(super) fn input_dims(g: &Geometry) -> [usize; 5] {
     let [x, y, z] = g.input;
     [g.batch, g.in_channels, x, y, z]
 }
 
-fn weight_dims(g: &Geometry) -> [usize; 5] {
+pub(super) fn weight_dims(g: &Geometry) -> [usize; 5] {
     let [x, y, z] = g.kernel;
     [g.out_channels, g.in_channels, x, y, z]
 }
@@ -131,7 +146,7 @@ impl ConvolutionBackend for Flex {
     ) -> FlexTensor {
         let [input, weight, bias] = [input, weight, bias].map(|t| t.to_contiguous());
         let values = kernel::forward(
-            algorithm(&geometry, Pass::Forward),
+            algorithm(&geometry, |g| kernel::choose(g, Pass::Forward)),
             &geometry,
             input.as_slice().unwrap_or_default(),
             weight.as_slice().unwrap_or_default(),
@@ -148,7 +163,7 @@ impl ConvolutionBackend for Flex {
     ) -> FlexTensor {
         let [gradient, weight] = [gradient, weight].map(|t| t.to_contiguous());
         let values = kernel::input_gradient(
-            algorithm(&geometry, Pass::InputGradient),
+            algorithm(&geometry, |g| kernel::choose(g, Pass::InputGradient)),
             &geometry,
             gradient.as_slice().unwrap_or_default(),
             weight.as_slice().unwrap_or_default(),
@@ -163,7 +178,7 @@ impl ConvolutionBackend for Flex {
     ) -> FlexTensor {
         let [input, gradient] = [input, gradient].map(|t| t.to_contiguous());
         let values = kernel::weight_gradient(
-            algorithm(&geometry, Pass::WeightGradient),
+            algorithm(&geometry, |g| kernel::choose(g, Pass::WeightGradient)),
             &geometry,
             input.as_slice().unwrap_or_default(),
             gradient.as_slice().unwrap_or_default(),

@@ -4,8 +4,10 @@
 //! `[batch, channel, x, y, z]` on RAS+ axes.
 
 pub mod batch_norm;
+mod batch_norm_op;
 pub mod conv3d;
 pub mod conv3d_op;
+pub mod conv3d_pool_op;
 pub mod dropout;
 pub mod exchange;
 pub mod group_norm;

@@ -98,6 +98,11 @@ impl TrainingPass {
         }
     }
 
+    /// Whether this pass has all members of the batch, so that their mean is [`Self::mean_over_batch`].
+    pub fn sees_whole_batch(&self) -> bool {
+        self.participant.is_none()
+    }
+
     /// The mean over the whole batch, from the mean over the members that this pass sees.
     ///
     /// # Shapes

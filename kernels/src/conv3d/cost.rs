@@ -37,6 +37,25 @@ pub fn choose(geometry: &Geometry, pass: Pass) -> Algorithm {
     best.0
 }
 
+/// Multiply-adds in the time that it takes to write a number of the full output and to read it again.
+const FULL_OUTPUT: f64 = 40.0;
+
+/// The cheaper algorithm for values that are pooled at once, see [`super::forward_pooled`].
+pub fn choose_pooled(geometry: &Geometry) -> Algorithm {
+    let pooled_cost = |algorithm| {
+        let values = cost(algorithm, geometry, Pass::Forward);
+        match algorithm {
+            Algorithm::Direct | Algorithm::Fft => values,
+            Algorithm::Gemm => values + FULL_OUTPUT * geometry.output_len() as f64,
+        }
+    };
+    Algorithm::ALL
+        .into_iter()
+        .filter(|algorithm| algorithm.supports(geometry))
+        .min_by(|a, b| pooled_cost(*a).total_cmp(&pooled_cost(*b)))
+        .unwrap_or(Algorithm::Direct)
+}
+
 /// What a pass costs.
 fn cost(algorithm: Algorithm, g: &Geometry, pass: Pass) -> f64 {
     let Some(layout) = algorithm.layout() else {

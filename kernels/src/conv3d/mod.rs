@@ -19,20 +19,26 @@ mod dots;
 pub mod fft;
 mod gemm;
 mod merged;
-mod output;
+pub(crate) mod output;
 mod packing;
 mod passes;
+mod pooled;
 #[cfg(test)]
 mod reference;
-mod simd;
+pub(crate) mod simd;
 #[cfg(test)]
 mod tests;
 
-pub use cost::{Pass, choose};
+pub use cost::{Pass, choose, choose_pooled};
+pub use pooled::{
+    PooledGradient, forward_pooled, pooled_bias_gradient, pooled_input_gradient,
+    pooled_weight_gradient,
+};
 
 use correlation::{Correlation, PackedWeights, Phase};
 use direct::Rows;
 use gemm::Columns;
+use passes::OutputGradient;
 use rayon::prelude::*;
 use simd::Level;
 
@@ -267,7 +273,7 @@ pub fn weight_gradient(
     {
         return Vec::new();
     }
-    let arrays = (input, output_gradient);
+    let arrays = (input, OutputGradient::Dense(output_gradient));
     match algorithm.layout() {
         Some(layout) => weight_gradient_at(Level::detect(), layout, geometry, arrays),
         None => fft::weight_gradient(geometry, input, output_gradient),
@@ -278,7 +284,7 @@ fn weight_gradient_at(
     level: Level,
     layout: Layout,
     g: &Geometry,
-    (input, output_gradient): (&[f32], &[f32]),
+    (input, output_gradient): (&[f32], OutputGradient<'_>),
 ) -> Vec<f32> {
     let c = &Correlation::of_values(g);
     if c.is_empty() {
@@ -307,10 +313,15 @@ pub fn bias_gradient(geometry: &Geometry, output_gradient: &[f32]) -> Vec<f32> {
         return Vec::new();
     }
     let positions: usize = geometry.output().iter().product();
-    let mut sums = vec![0.0f64; geometry.out_channels];
+    channel_sums(output_gradient, geometry.out_channels, positions)
+}
+
+/// Sums over samples and positions: `[sample][channel][position]` → `[channel]`.
+fn channel_sums(numbers: &[f32], n_channels: usize, positions: usize) -> Vec<f32> {
+    let mut sums = vec![0.0f64; n_channels];
     if positions > 0 {
-        let volumes: Vec<f64> = output_gradient.par_chunks(positions).map(sum).collect();
-        for sample in volumes.chunks(geometry.out_channels) {
+        let volumes: Vec<f64> = numbers.par_chunks(positions).map(sum).collect();
+        for sample in volumes.chunks(n_channels) {
             for (sum, volume) in sums.iter_mut().zip(sample) {
                 *sum += volume;
             }

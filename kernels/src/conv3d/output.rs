@@ -17,6 +17,16 @@ pub(crate) unsafe fn written(len: usize, write: impl FnOnce(&mut [MaybeUninit<f3
     numbers
 }
 
+/// Numbers as places to write numbers to.
+///
+/// # Safety
+/// Only numbers may be written to them.
+pub(crate) unsafe fn places(numbers: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    let (start, len) = (numbers.as_mut_ptr().cast(), numbers.len());
+    // SAFETY: the same memory, borrowed for as long; the caller vouches that it will hold numbers.
+    unsafe { std::slice::from_raw_parts_mut(start, len) }
+}
+
 /// First touching a page costs several times what writing it does; large pages are 512 times fewer. Where the kernel
 /// declines, nothing is lost.
 #[cfg(target_os = "linux")]

@@ -5,17 +5,27 @@ use super::blocks::{Accumulate, CHANNELS, Start};
 use super::correlation::{Correlation, PackedWeights};
 use super::dots::{DotSegment, Dots, POSITIONS};
 use super::merged::Merged;
-use super::output::written;
-use super::packing::{BUFFER, Packing, Tile, tiles, with_workspace};
+use super::output::{places, written};
+use super::packing::{BUFFER, Packing, Step, Tile, tiles, with_workspace};
+use super::pooled::PooledGradient;
 use super::simd::Level;
+use crate::max_pool3d::ExpandRows;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Tasks that a pass is cut into where it has so many: a fixed number, for results must not depend on the threads.
-const TASKS: usize = 16;
+pub(crate) const TASKS: usize = 16;
 /// Where tasks are fewer, output channels are cut into groups, although each then packs the same inputs.
 const TASKS_OF_GROUPS: usize = 8;
+
+/// How many output channels to give to one task, where each sample has some tiles.
+pub(crate) fn channel_group(c: &Correlation, n_tiles: usize) -> usize {
+    let n_groups = TASKS_OF_GROUPS
+        .div_ceil(c.batch * n_tiles)
+        .min(c.out_channels.div_ceil(4 * CHANNELS));
+    c.out_channels.div_ceil(n_groups).next_multiple_of(CHANNELS)
+}
 
 struct ValuesTask<'o> {
     sample: usize,
@@ -85,10 +95,7 @@ fn values_tasks<'o>(
     output: &'o mut [MaybeUninit<f32>],
 ) -> Vec<ValuesTask<'o>> {
     let tiles = tiles(c.output, tile);
-    let n_groups = TASKS_OF_GROUPS
-        .div_ceil(c.batch * tiles.len())
-        .min(c.out_channels.div_ceil(4 * CHANNELS));
-    let group = c.out_channels.div_ceil(n_groups).next_multiple_of(CHANNELS);
+    let group = channel_group(c, tiles.len());
     let mut tasks: Vec<ValuesTask<'o>> = Vec::new();
     let channels = output.chunks_mut(c.n_positions());
     for (index, mut positions) in channels.enumerate() {
@@ -111,6 +118,80 @@ fn values_tasks<'o>(
     tasks
 }
 
+/// The output's gradient.
+#[derive(Clone, Copy)]
+pub(crate) enum OutputGradient<'a> {
+    Dense(&'a [f32]),
+    /// Expanded where it is needed, so that it is never whole in memory.
+    Pooled(PooledGradient<'a>),
+}
+
+impl OutputGradient<'_> {
+    /// Numbers that [`OutputGradient::expand`] wants for a step of one sample.
+    fn expanded_len(self, c: &Correlation, packing: &impl Packing) -> usize {
+        match self {
+            Self::Dense(_) => 0,
+            Self::Pooled(_) => c.out_channels * packing.step() * packing.tile()[1] * c.output[2],
+        }
+    }
+
+    /// Expands the outputs of a step: `[channel][x][row][z]`.
+    fn expand(self, level: Level, c: &Correlation, (sample, step): (usize, &Step), to: &mut [f32]) {
+        let Self::Pooled(PooledGradient { values, positions }) = self else {
+            return;
+        };
+        let [_, oy, oz] = c.output;
+        let [px, py, pz] = c.output.map(|side| side / 2);
+        let planes = to.chunks_mut(step.tile.ny * oz);
+        let channels = sample * c.out_channels..(sample + 1) * c.out_channels;
+        let all = channels.flat_map(|channel| step.xs.clone().map(move |x| (channel, x)));
+        for (plane, (channel, x)) in planes.zip(all) {
+            let x = step.tile.x + x;
+            let cells = (channel * px + (x / 2).min(px)) * py * pz;
+            let n_cells = if x / 2 < px { py * pz } else { 0 };
+            level.run(ExpandRows {
+                gradient: &values[cells..][..n_cells],
+                positions: &positions[cells..][..n_cells],
+                place: [x, step.tile.y],
+                sides: [oy, oz],
+                // SAFETY: the kernel writes numbers.
+                voxels: unsafe { places(plane) },
+            });
+        }
+    }
+
+    /// The run in each output channel; what [`OutputGradient::expand`] wrote lies in `expanded`.
+    fn runs<'b>(
+        &'b self,
+        c: &Correlation,
+        (sample, step): (usize, &Step),
+        run: Range<usize>,
+        expanded: &'b [f32],
+    ) -> Vec<&'b [f32]> {
+        let tile = step.tile;
+        let plane = tile.ny * c.output[2];
+        match self {
+            Self::Dense(gradient) => {
+                let first = (tile.x * c.output[1] + tile.y) * c.output[2];
+                gradient
+                    .chunks(c.n_positions())
+                    .skip(sample * c.out_channels)
+                    .take(c.out_channels)
+                    .map(|channel| &channel[first + run.start..first + run.end])
+                    .collect()
+            }
+            Self::Pooled(_) => {
+                let first = step.xs.start * plane;
+                expanded
+                    .chunks(step.xs.len() * plane)
+                    .take(c.out_channels)
+                    .map(|channel| &channel[run.start - first..run.end - first])
+                    .collect()
+            }
+        }
+    }
+}
+
 /// Sums `output gradient · input` for every weight.
 ///
 /// Each block of input channels is summed apart; where blocks are few, their samples and tiles are cut into runs, whose
@@ -120,7 +201,7 @@ pub(crate) fn weight_gradient(
     c: &Correlation,
     packing: &impl Packing,
     input: &[f32],
-    output_gradient: &[f32],
+    output_gradient: OutputGradient<'_>,
 ) -> Vec<f32> {
     let items = weight_items(c, packing);
     let n_blocks = c.in_channels.div_ceil(packing.channel_block());
@@ -181,7 +262,7 @@ fn block_sums(
     level: Level,
     c: &Correlation,
     packing: &impl Packing,
-    (input, output_gradient): (&[f32], &[f32]),
+    (input, output_gradient): (&[f32], OutputGradient<'_>),
     block: usize,
     items: &[WeightItem],
 ) -> Vec<f64> {
@@ -191,27 +272,27 @@ fn block_sums(
     let mut sums = vec![0.0; c.out_channels.next_multiple_of(CHANNELS) * n_in * c.n_taps()];
     let buffer_len = packing.buffer_len();
     let mut merged = Merged::default();
+    let expanded_len = output_gradient.expanded_len(c, packing);
     for WeightItem { samples, tile } in items {
-        let position = (tile.x * c.output[1] + tile.y) * c.output[2];
-        with_workspace(buffer_len * samples.len(), |buffer| {
+        with_workspace((buffer_len + expanded_len) * samples.len(), |buffer| {
+            let (buffer, expanded) = buffer.split_at_mut(buffer_len * samples.len());
             for step in tile.steps(packing.step()) {
-                let mut segments = Vec::new();
-                for (sample, buffer) in samples.clone().zip(buffer.chunks_mut(buffer_len)) {
+                for (at, sample) in samples.clone().enumerate() {
                     let channels = (sample * c.in_channels + first) * in_voxels;
                     let channels = &input[channels..][..n_in * in_voxels];
-                    packing.pack(level, channels, &step, buffer);
+                    packing.pack(level, channels, &step, &mut buffer[at * buffer_len..]);
+                    let expanded = &mut expanded[at * expanded_len..];
+                    output_gradient.expand(level, c, (sample, &step), expanded);
+                }
+                let mut segments = Vec::new();
+                for (at, sample) in samples.clone().enumerate() {
+                    let expanded = &expanded[at * expanded_len..];
                     let of_sample = packing.segments(&step).into_iter();
                     segments.extend(of_sample.map(|segment| {
+                        let run = segment.position..segment.position + segment.len;
                         DotSegment {
-                            inputs_from: (sample - samples.start) * buffer_len,
-                            gradients: output_gradient
-                                .chunks(c.n_positions())
-                                .skip(sample * c.out_channels)
-                                .take(c.out_channels)
-                                .map(|channel| {
-                                    &channel[position + segment.position..][..segment.len]
-                                })
-                                .collect(),
+                            inputs_from: at * buffer_len,
+                            gradients: output_gradient.runs(c, (sample, &step), run, expanded),
                             segment,
                         }
                     }));

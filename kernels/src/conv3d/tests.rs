@@ -1,4 +1,6 @@
 use super::*;
+use crate::max_pool3d;
+use pooled::forward_pooled_at;
 use proptest::prelude::*;
 use simd::Portable;
 
@@ -39,7 +41,12 @@ impl Arrays {
         [
             forward_at(level, layout, g, (&self.input, &self.weight, bias)),
             input_gradient_at(level, layout, g, (&self.output_gradient, &self.weight)),
-            weight_gradient_at(level, layout, g, (&self.input, &self.output_gradient)),
+            weight_gradient_at(
+                level,
+                layout,
+                g,
+                (&self.input, OutputGradient::Dense(&self.output_gradient)),
+            ),
         ]
     }
 }
@@ -98,6 +105,113 @@ proptest! {
     #[test]
     fn every_algorithm_equals_the_definition(g in geometries()) {
         check(&g);
+    }
+}
+
+/// Compares values that are pooled at once with pooled values, and gradients of pooled values with those of the full
+/// output: no bit may differ.
+#[track_caller]
+fn check_pooled(g: &Geometry) {
+    let arrays = Arrays::of(g);
+    let [x, y, z] = g.output();
+    let dims = [g.batch, g.out_channels, x, y, z];
+    let operands = (
+        &arrays.input[..],
+        &arrays.weight[..],
+        Some(&arrays.bias[..]),
+    );
+    for level in [Level::Portable(Portable), Level::detect()] {
+        for (algorithm, layout) in [
+            (Algorithm::Direct, Layout::Rows),
+            (Algorithm::Gemm, Layout::Columns),
+        ] {
+            let expected = max_pool3d::forward(&forward_at(level, layout, g, operands), dims);
+            let found = forward_pooled_at(level, algorithm, g, operands);
+            assert_eq!(found, expected, "{level:?} {algorithm:?} {g:?}");
+            let values = &numbers(found.values.len(), 5);
+            let gradient = PooledGradient {
+                values,
+                positions: &found.positions,
+            };
+            let full = max_pool3d::backward(values, &found.positions, dims);
+            let of = |gradient| weight_gradient_at(level, layout, g, (&arrays.input, gradient));
+            assert_eq!(
+                of(OutputGradient::Pooled(gradient)),
+                of(OutputGradient::Dense(&full)),
+                "{level:?} {algorithm:?} {g:?}"
+            );
+            if full.len() == g.output_len() {
+                assert_eq!(
+                    pooled_input_gradient(algorithm, g, gradient, &arrays.weight),
+                    input_gradient(algorithm, g, &full, &arrays.weight),
+                );
+                let expected: Vec<f64> =
+                    bias_gradient(g, &full).into_iter().map(f64::from).collect();
+                check_close(&pooled_bias_gradient(g, values), &expected, g);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn pooling_at_once_gives_the_bits_of_pooling_afterwards(g in geometries()) {
+        check_pooled(&g);
+    }
+}
+
+#[test]
+fn pooling_at_once_works_across_tiles_and_blocks_of_channels() {
+    // Several blocks of input channels and groups of output channels.
+    check_pooled(&cube(2, [40, 17], 5, 3));
+    check_pooled(&cube(1, [12, 40], 9, 3));
+    // Planes that are cut along y.
+    check_pooled(&cube(1, [9, 3], 46, 3));
+    // Several pairs in a tile, odd sides, and samples that go together.
+    check_pooled(&cube(1, [1, 19], 41, 3));
+    check_pooled(&cube(2, [1, 8], 20, 6));
+    check_pooled(&cube(9, [3, 8], 4, 3));
+}
+
+#[test]
+fn pooled_gradients_by_fourier_transforms_are_those_of_the_full_output() {
+    let g = cube(2, [3, 5], 13, 5);
+    let arrays = Arrays::of(&g);
+    let [x, y, z] = g.output();
+    let dims = [g.batch, g.out_channels, x, y, z];
+    let pooled = forward_pooled(
+        Algorithm::Fft,
+        &g,
+        &arrays.input,
+        &arrays.weight,
+        Some(&arrays.bias),
+    );
+    let values = forward(
+        Algorithm::Fft,
+        &g,
+        &arrays.input,
+        &arrays.weight,
+        Some(&arrays.bias),
+    );
+    assert_eq!(pooled, max_pool3d::forward(&values, dims));
+    let values = &numbers(pooled.values.len(), 5);
+    let gradient = PooledGradient {
+        values,
+        positions: &pooled.positions,
+    };
+    let full = max_pool3d::backward(values, &pooled.positions, dims);
+    // Twice: the second call finds what the first one left in the buffer.
+    for _ in 0..2 {
+        assert_eq!(
+            pooled_weight_gradient(Algorithm::Fft, &g, &arrays.input, gradient),
+            weight_gradient(Algorithm::Fft, &g, &arrays.input, &full)
+        );
+        assert_eq!(
+            pooled_input_gradient(Algorithm::Fft, &g, gradient, &arrays.weight),
+            input_gradient(Algorithm::Fft, &g, &full, &arrays.weight)
+        );
     }
 }
 
