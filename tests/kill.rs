@@ -18,7 +18,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 const HEADS: &str = "8";
-const EPOCHS: u64 = 8;
+const EPOCHS: u64 = 6;
 /// Kills spread over the run: one before the first step, the others after 0/10, 1/10 … 10/10 of all steps.
 const KILLS: u64 = 12;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);

@@ -1,8 +1,10 @@
-//! Numeric kernels on plain slices: the only crate of the project that may contain `unsafe` code.
+//! Numeric kernels on plain slices, and files as slices: the only crate of the project that may contain `unsafe` code.
 //!
-//! Slices come from the engine's tensors and go back to them; nothing here knows of devices, gradients or files.
+//! Slices come from the engine's tensors and go back to them; nothing here knows of devices, gradients or what is in a
+//! file.
 //! Kernels use the rayon pool that they are called in, so a logical CPU device bounds them, and their results do not
 //! depend on how many threads that pool has.
 
 pub mod conv3d;
+pub mod mapped_file;
 pub mod max_pool3d;

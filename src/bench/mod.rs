@@ -6,6 +6,7 @@
 //! nothing is printed here.
 
 pub mod machine;
+pub mod memory;
 pub mod pipeline;
 pub mod pipeline_rows;
 pub mod speed_model;

@@ -158,7 +158,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let printer = Printer::new(verbosity, answers);
     printer.start_log();
     let stop = if cli.command.stops_cleanly() {
-        Stop::on_signals()
+        Stop::on_signals(&printer)
     } else {
         Ok(Stop::default())
     };

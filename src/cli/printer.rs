@@ -141,7 +141,12 @@ impl Printer {
     /// `what` names the work ("preprocess"), `unit` what is counted ("scans"); `n_total` is `None` where the end is
     /// not known.
     pub fn progress(&self, what: &str, unit: &'static str, n_total: Option<u64>) -> Progress {
-        let style = match self.verbosity {
+        Progress::start(what, unit, n_total, self.progress_style())
+    }
+
+    /// In which form progress is shown.
+    pub(super) fn progress_style(&self) -> ProgressStyle {
+        match self.verbosity {
             Verbosity::Quiet => ProgressStyle::Silent,
             // Bars and a stream of log lines on one terminal cannot both be read.
             Verbosity::Verbose(_) => ProgressStyle::Lines,
@@ -149,8 +154,18 @@ impl Printer {
                 ProgressStyle::Bar(self.bars.clone())
             }
             Verbosity::Normal => ProgressStyle::Lines,
-        };
-        Progress::start(what, unit, n_total, style)
+        }
+    }
+
+    /// Says at once, from whatever thread, that a signal came; the bars stand aside.
+    pub(super) fn interrupt(&self, text: &str) {
+        self.to_stderr(text);
+    }
+
+    /// Takes the bars off the terminal, for a program that ends without dropping them.
+    pub(super) fn clear_bars(&self) {
+        // Where the terminal is gone there is nothing to clear.
+        self.bars.clear().ok();
     }
 
     /// Sends the log of this program's libraries to stderr, as much of it as `-v` asks for.

@@ -252,6 +252,7 @@ mod tests {
             data_wait_share: 0.0,
             busy_share: Vec::new(),
             queue_fill: Vec::new(),
+            seconds_per_step: None,
         };
         let validation = Event::Validation {
             epoch: 1,

@@ -3,14 +3,21 @@
 //! Ctrl-C and SIGTERM set it; the long commands look at it between scans, steps and heads. A second Ctrl-C ends the
 //! program at once, which harms nothing: files are written whole or not at all.
 
-use std::io::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::Builder;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::printer::Printer;
+
 /// Exit code of a program ended by Ctrl-C, as shells know it (128 + SIGINT).
 const ENDED_BY_SIGNAL: i32 = 130;
+/// What the first signal makes the program say, on a line of its own after the terminal's `^C`.
+const STOPPING: &str = "\nstopping after the work in hand; press Ctrl-C again to end at once";
+/// How long a signal waits for a terminal that takes nothing.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
 /// The stop flag of one command.
 #[derive(Clone, Debug, Default)]
@@ -21,10 +28,11 @@ impl Stop {
     ///
     /// # Errors
     /// Where the system refuses a signal handler, or there is one already.
-    pub fn on_signals() -> anyhow::Result<Self> {
+    pub fn on_signals(printer: &Printer) -> anyhow::Result<Self> {
         let stop = Self::default();
-        let flag = stop.clone();
-        ctrlc::set_handler(move || flag.on_signal()).context("signal handler could not be set")?;
+        let (flag, printer) = (stop.clone(), printer.clone());
+        ctrlc::set_handler(move || flag.on_signal(&printer))
+            .context("signal handler could not be set")?;
         Ok(stop)
     }
 
@@ -43,13 +51,32 @@ impl Stop {
         Arc::clone(&self.0)
     }
 
-    fn on_signal(&self) {
-        if self.0.swap(true, Ordering::Relaxed) {
+    fn on_signal(&self, printer: &Printer) {
+        let printer = printer.clone();
+        let again = self.0.swap(true, Ordering::Relaxed);
+        wait_shortly(move || {
+            if again {
+                printer.clear_bars();
+            } else {
+                printer.interrupt(STOPPING);
+            }
+        });
+        if again {
             end_at_once();
         }
-        let said = "\nstopping after the work in hand; press Ctrl-C again to end at once\n";
-        // Where stderr is gone there is nobody to tell.
-        std::io::stderr().write_all(said.as_bytes()).ok();
+    }
+}
+
+/// Does it in a thread of its own: the next signal must come through even where this one's words cannot be written.
+fn wait_shortly(work: impl FnOnce() + Send + 'static) {
+    let (done, wait) = mpsc::channel();
+    let started = Builder::new().name("signal".into()).spawn(move || {
+        work();
+        done.send(()).ok();
+    });
+    // Where there is no thread to be had, nothing is said.
+    if started.is_ok() {
+        wait.recv_timeout(LONGEST_WAIT).ok();
     }
 }
 
@@ -64,13 +91,14 @@ fn end_at_once() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::printer::{Answers, Verbosity};
 
     #[test]
     fn the_first_signal_sets_the_flag_for_all_who_hold_it() {
         let stop = Stop::default();
         let held = stop.shared_flag();
         assert!(!stop.is_set());
-        stop.on_signal();
+        stop.on_signal(&Printer::new(Verbosity::Quiet, Answers::Silent));
         assert!(stop.is_set() && held.load(Ordering::Relaxed));
     }
 }

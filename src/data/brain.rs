@@ -88,31 +88,6 @@ fn sample_id(entry: &CacheEntry) -> u64 {
 /// # Errors
 /// Where the entry cannot be read or is damaged.
 pub fn network_input(entry: &CacheEntry) -> Result<Vec<f32>, Error> {
-    let values = entry
-        .values_f32()
-        .map_err(|error| Error::Data(error.to_string()))?;
-    Ok(z_fastest(&values, entry.header.shape.0))
-}
-
-fn z_fastest(x_fastest: &[f32], [nx, ny, nz]: [usize; 3]) -> Vec<f32> {
-    let mut result = Vec::with_capacity(x_fastest.len());
-    for x in 0..nx {
-        for y in 0..ny {
-            result.extend((0..nz).map(|z| x_fastest[x + nx * (y + ny * z)]));
-        }
-    }
-    result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn axes_are_exchanged_and_no_voxel_is_lost() {
-        let values: Vec<f32> = (0..24).map(|i| i as f32).collect();
-        let turned = z_fastest(&values, [2, 3, 4]);
-        // Voxel (x, y, z) = (1, 2, 3): last of both orders; (1, 0, 0): second of one, after 12 of the other.
-        assert_eq!((turned[23], turned[12], turned[1]), (23.0, 1.0, 6.0));
-    }
+    let values = entry.values_f32_z_fastest();
+    values.map_err(|error| Error::Data(error.to_string()))
 }

@@ -39,6 +39,9 @@ pub enum Event {
         /// average; 0 where there is no queue.
         #[serde(default)]
         queue_fill: Vec<f64>,
+        /// Mean time from one step to the next in the epoch; none for epochs of a single step.
+        #[serde(default)]
+        seconds_per_step: Option<f64>,
     },
     /// The validation set was estimated.
     Validation {
@@ -66,12 +69,14 @@ impl Event {
             data_wait_share,
             busy_share,
             queue_fill,
+            seconds_per_step,
             ..
         } = &mut self
         {
             *data_wait_share = 0.0;
             busy_share.clear();
             queue_fill.clear();
+            *seconds_per_step = None;
         }
         self
     }

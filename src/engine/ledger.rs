@@ -4,11 +4,12 @@
 //! executor.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::checkpoint::{BestEpoch, Checkpoint, Checkpoints, Progress};
 use super::event::{Event, EventSink};
 use super::executor::Executor;
-use super::meter::Load;
+use super::meter::Meters;
 use super::worker::{Answer, Message};
 use crate::Error;
 
@@ -23,7 +24,6 @@ pub(super) enum Expected {
     Epoch {
         epoch: u64,
         data_wait_share: f64,
-        loads: Vec<Load>,
     },
     Estimates {
         epoch: u64,
@@ -43,20 +43,50 @@ struct Pending {
     answers: Vec<Option<Answer>>,
 }
 
+/// Tells the time between steps of an epoch.
+#[derive(Default)]
+struct StepClock {
+    first: Option<Instant>,
+    last: Option<Instant>,
+    n_between: u32,
+}
+
+impl StepClock {
+    /// A step is done.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if self.first.is_some() {
+            self.n_between += 1;
+        }
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+    }
+
+    /// Mean seconds from one step to the next since the last call; `None` for fewer than two steps.
+    fn take(&mut self) -> Option<f64> {
+        let clock = std::mem::take(self);
+        let whole = clock.last?.duration_since(clock.first?).as_secs_f64();
+        (clock.n_between > 0).then(|| whole / f64::from(clock.n_between))
+    }
+}
+
 /// Jobs under way in the order they were sent; turns complete answers into events and checkpoints.
 pub(super) struct Ledger<'a> {
     checkpoints: &'a Checkpoints,
     n_blocks: usize,
+    meters: Meters,
     pending: VecDeque<Pending>,
     pub(super) progress: Progress,
     /// Absolute errors of the validation set under way, years, and how many.
     validation: (Vec<f64>, usize),
+    clock: StepClock,
 }
 
 impl<'a> Ledger<'a> {
     pub(super) fn new(
         checkpoints: &'a Checkpoints,
         n_blocks: usize,
+        meters: Meters,
         mut progress: Progress,
     ) -> Self {
         progress.error_sums.resize(n_blocks, 0.0);
@@ -64,9 +94,11 @@ impl<'a> Ledger<'a> {
         Self {
             checkpoints,
             n_blocks,
+            meters,
             pending: VecDeque::new(),
             progress,
             validation,
+            clock: StepClock::default(),
         }
     }
 
@@ -147,13 +179,7 @@ impl<'a> Ledger<'a> {
             Expected::Epoch {
                 epoch,
                 data_wait_share,
-                loads,
-            } => Ok(Some(self.epoch_event(
-                epoch,
-                data_wait_share,
-                &loads,
-                &answers,
-            ))),
+            } => Ok(Some(self.epoch_event(epoch, data_wait_share, &answers))),
             Expected::Estimates {
                 epoch,
                 ages_years,
@@ -208,6 +234,7 @@ impl<'a> Ledger<'a> {
         }
         self.progress.n_samples += n as u64;
         self.progress.step = step + 1;
+        self.clock.tick();
         Event::Step {
             step,
             epoch,
@@ -217,13 +244,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    fn epoch_event(
-        &mut self,
-        epoch: u64,
-        data_wait_share: f64,
-        loads: &[Load],
-        answers: &[Answer],
-    ) -> Event {
+    fn epoch_event(&mut self, epoch: u64, data_wait_share: f64, answers: &[Answer]) -> Event {
+        let loads = self.meters.take_loads();
         let n_samples = self.progress.n_samples.max(1) as f64;
         let sums = self.progress.error_sums.iter();
         let mae_years = sums.map(|sum| sum / n_samples).collect();
@@ -245,6 +267,7 @@ impl<'a> Ledger<'a> {
             data_wait_share,
             busy_share: loads.iter().map(|load| load.busy_share).collect(),
             queue_fill: loads.iter().map(|load| load.queue_fill).collect(),
+            seconds_per_step: self.clock.take(),
         }
     }
 

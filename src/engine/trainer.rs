@@ -160,7 +160,7 @@ impl Training<'_> {
         };
         thread::scope(|scope| {
             let batches = Loader::start(scope, loading, steps.clone())?;
-            let ledger = Ledger::new(self.checkpoints, n_blocks, progress);
+            let ledger = Ledger::new(self.checkpoints, n_blocks, executor.meters(), progress);
             self.take_steps(steps, batches, executor, ledger, sink)
         })
     }
@@ -174,7 +174,6 @@ impl Training<'_> {
         sink: &mut dyn EventSink,
     ) -> Result<Outcome, Error> {
         let mut last_save = Instant::now();
-        let mut meters = executor.meters();
         // A training that goes on does so from a checkpoint, which need not be written again.
         let mut saved = (steps.start > 0).then_some(steps.start);
         for step in steps {
@@ -194,7 +193,6 @@ impl Training<'_> {
                 let expected = Expected::Epoch {
                     epoch,
                     data_wait_share: batches.take_wait_share(),
-                    loads: meters.take_loads(),
                 };
                 ledger.submit(&mut *executor, expected, message(Job::Inspect { epoch }))?;
                 self.submit_validation(&mut *executor, &mut ledger, (epoch, done), sink)?;

@@ -12,18 +12,19 @@ use super::simd::{Kernel, Simd};
 const TAPS: usize = 3;
 /// Positions that one dot product runs over before it is added to the sums: long enough that adding up the lanes costs
 /// little, short enough that the gradients of [`GROUP`] channels stay in the innermost cache.
-pub(crate) const POSITIONS: usize = 384;
-const GROUP: usize = 16;
+pub(crate) const POSITIONS: usize = 768;
+const GROUP: usize = 8;
 
 /// Adds products of output gradients and inputs to the sums of a block of input channels.
 pub(crate) struct Dots<'a> {
+    pub(crate) n_channels: usize,
     /// Packed inputs.
     pub(crate) inputs: &'a [f32],
     /// Taps of all input channels of the block.
     pub(crate) n_taps: usize,
     /// Of equal length.
     pub(crate) segments: &'a [DotSegment<'a>],
-    /// `[output channel][tap]`; f64, since volumes have more positions than f32 has digits.
+    /// `[four output channels][tap][output channel]`; f64, since volumes have more positions than f32 has digits.
     pub(crate) sums: &'a mut [f64],
 }
 
@@ -67,7 +68,7 @@ impl Kernel for Dots<'_> {
 impl Dots<'_> {
     #[inline(always)]
     fn all_channels<S: Simd>(&mut self, simd: S, span: Span<'_>) {
-        let n_channels = self.sums.len() / self.n_taps;
+        let n_channels = self.n_channels;
         for group in (0..n_channels).step_by(GROUP) {
             let end = n_channels.min(group + GROUP);
             for tap in (0..self.n_taps).step_by(TAPS) {
@@ -114,10 +115,18 @@ impl Dots<'_> {
             }
             multiply(simd, inputs, gradients, span.len, &mut sums);
         }
-        for (m, sums) in sums.iter().enumerate() {
-            let to = &mut self.sums[(channel + m) * self.n_taps + tap..][..T];
-            for (to, sum) in to.iter_mut().zip(sums) {
-                *to += f64::from(simd.sum(*sum));
+        for t in 0..T {
+            let to = (channel / CHANNELS * self.n_taps + tap + t) * CHANNELS + channel % CHANNELS;
+            let to = &mut self.sums[to..to + M];
+            if let Ok(to) = <&mut [f64; 4]>::try_from(&mut *to) {
+                let four = simd.sums(std::array::from_fn(|m| sums[m % M][t]));
+                for (to, sum) in to.iter_mut().zip(four) {
+                    *to += f64::from(sum);
+                }
+            } else {
+                for (to, sums) in to.iter_mut().zip(sums) {
+                    *to += f64::from(simd.sum(sums[t]));
+                }
             }
         }
     }
@@ -151,11 +160,14 @@ fn multiply<S: Simd, const M: usize, const T: usize>(
     }
     if whole < len {
         // Both factors end in zeros: what lies behind may be infinite.
+        let mut vectors = [simd.splat(0.0); T];
+        for (vector, input) in vectors.iter_mut().zip(inputs) {
+            *vector = simd.load_part(&input[whole..]);
+        }
         for m in 0..M {
             let gradient = simd.load_part(&gradients[m][whole..]);
             for t in 0..T {
-                let input = simd.load_part(&inputs[t][whole..]);
-                total[m][t] = simd.mul_add(gradient, input, total[m][t]);
+                total[m][t] = simd.mul_add(gradient, vectors[t], total[m][t]);
             }
         }
     }

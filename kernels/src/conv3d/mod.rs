@@ -5,15 +5,20 @@
 //! `[out, in, kx, ky, kz]`, output `[batch, out, x', y', z']`.
 //!
 //! Borders are computed as if the padding were in memory: an infinite weight or gradient that meets a padding zero gives
-//! NaN. Besides the result, a call needs one workspace a thread (about 200 kB, more only if one row of outputs needs
-//! more), a copy of the weights, for weight gradients at most 16 times their number in f64, and for input gradients with
-//! strides one phase of the result. Results do not depend on the number of threads.
+//! NaN. Results do not depend on the number of threads.
+//!
+//! Besides the result, a call needs one workspace a thread (about 300 kB, more only if one row of outputs needs more; for
+//! weight gradients of small planes about 1 MB and 3 kB for each output channel), a copy of the weights, for weight
+//! gradients at most 16 times their number in f64, and for input gradients with strides one phase of the result.
 
 mod blocks;
 mod correlation;
+mod cost;
 mod direct;
 mod dots;
+pub mod fft;
 mod gemm;
+mod merged;
 mod output;
 mod packing;
 mod passes;
@@ -22,6 +27,8 @@ mod reference;
 mod simd;
 #[cfg(test)]
 mod tests;
+
+pub use cost::{Pass, choose};
 
 use correlation::{Correlation, PackedWeights, Phase};
 use direct::Rows;
@@ -36,17 +43,29 @@ pub enum Algorithm {
     Direct,
     /// Products of matrices, tile by tile.
     Gemm,
+    /// Fourier transforms of tiles, see [`fft`].
+    Fft,
+}
+
+/// What the algorithms that multiply numbers of the input by weights differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// The input in padded rows: [`Algorithm::Direct`].
+    Rows,
+    /// The input as columns of a matrix: [`Algorithm::Gemm`].
+    Columns,
 }
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Direct, Self::Gemm];
+    pub const ALL: [Self; 3] = [Self::Direct, Self::Gemm, Self::Fft];
 
     /// Its name in `BRAINAGE_CONV` and in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Gemm => "gemm",
+            Self::Fft => "fft",
         }
     }
 
@@ -54,6 +73,16 @@ impl Algorithm {
     pub fn supports(self, geometry: &Geometry) -> bool {
         match self {
             Self::Direct | Self::Gemm => geometry.stride.iter().all(|stride| *stride > 0),
+            Self::Fft => fft::supports(geometry),
+        }
+    }
+
+    /// How it lays out what it multiplies, if it multiplies numbers of the input.
+    fn layout(self) -> Option<Layout> {
+        match self {
+            Self::Direct => Some(Layout::Rows),
+            Self::Gemm => Some(Layout::Columns),
+            Self::Fft => None,
         }
     }
 }
@@ -83,7 +112,8 @@ impl Geometry {
         std::array::from_fn(|axis| {
             (self.input[axis] + 2 * self.padding[axis])
                 .checked_sub(self.kernel[axis])
-                .map_or(0, |room| room / self.stride[axis] + 1)
+                .and_then(|room| room.checked_div(self.stride[axis]))
+                .map_or(0, |steps| steps + 1)
         })
     }
 
@@ -126,12 +156,15 @@ pub fn forward(
     if !lens_fit || !algorithm.supports(geometry) {
         return Vec::new();
     }
-    forward_at(Level::detect(), algorithm, geometry, (input, weight, bias))
+    match algorithm.layout() {
+        Some(layout) => forward_at(Level::detect(), layout, geometry, (input, weight, bias)),
+        None => fft::forward(geometry, input, weight, bias),
+    }
 }
 
 fn forward_at(
     level: Level,
-    algorithm: Algorithm,
+    layout: Layout,
     g: &Geometry,
     (input, weight, bias): (&[f32], &[f32], Option<&[f32]>),
 ) -> Vec<f32> {
@@ -140,7 +173,7 @@ fn forward_at(
         let n_taps = c.n_taps();
         let weight =
             |o: usize, i: usize, tap: usize| weight[(o * c.in_channels + i) * n_taps + tap];
-        return correlate(level, algorithm, &c, (input, &weight, bias));
+        return correlate(level, layout, &c, (input, &weight, bias));
     }
     let mut output = vec![0.0; g.output_len()];
     if let Some(bias) = bias {
@@ -153,7 +186,7 @@ fn forward_at(
 
 fn correlate(
     level: Level,
-    algorithm: Algorithm,
+    layout: Layout,
     c: &Correlation,
     (input, weight, bias): (
         &[f32],
@@ -163,9 +196,9 @@ fn correlate(
 ) -> Vec<f32> {
     let weights = PackedWeights::new(c, packing::channel_block(c), weight);
     let arrays = (input, &weights, bias);
-    match algorithm {
-        Algorithm::Direct => passes::values(level, c, &Rows::new(c, 1), arrays),
-        Algorithm::Gemm => passes::values(level, c, &Columns::new(c), arrays),
+    match layout {
+        Layout::Rows => passes::values(level, c, &Rows::new(c, 1), arrays),
+        Layout::Columns => passes::values(level, c, &Columns::new(c), arrays),
     }
 }
 
@@ -185,17 +218,16 @@ pub fn input_gradient(
     {
         return Vec::new();
     }
-    input_gradient_at(
-        Level::detect(),
-        algorithm,
-        geometry,
-        (output_gradient, weight),
-    )
+    let arrays = (output_gradient, weight);
+    match algorithm.layout() {
+        Some(layout) => input_gradient_at(Level::detect(), layout, geometry, arrays),
+        None => fft::input_gradient(geometry, output_gradient, weight),
+    }
 }
 
 fn input_gradient_at(
     level: Level,
-    algorithm: Algorithm,
+    layout: Layout,
     g: &Geometry,
     (output_gradient, weight): (&[f32], &[f32]),
 ) -> Vec<f32> {
@@ -209,9 +241,9 @@ fn input_gradient_at(
             |o: usize, i: usize, tap: usize| weight[(i * g.in_channels + o) * n_taps + taps[tap]];
         let arrays = (output_gradient, &weight, None);
         if phase.is_whole() {
-            return correlate(level, algorithm, c, arrays);
+            return correlate(level, layout, c, arrays);
         }
-        let part = correlate(level, algorithm, c, arrays);
+        let part = correlate(level, layout, c, arrays);
         gradient.resize(g.input_len(), 0.0);
         phase.scatter(&part, &mut gradient, g.input);
     }
@@ -235,17 +267,16 @@ pub fn weight_gradient(
     {
         return Vec::new();
     }
-    weight_gradient_at(
-        Level::detect(),
-        algorithm,
-        geometry,
-        (input, output_gradient),
-    )
+    let arrays = (input, output_gradient);
+    match algorithm.layout() {
+        Some(layout) => weight_gradient_at(Level::detect(), layout, geometry, arrays),
+        None => fft::weight_gradient(geometry, input, output_gradient),
+    }
 }
 
 fn weight_gradient_at(
     level: Level,
-    algorithm: Algorithm,
+    layout: Layout,
     g: &Geometry,
     (input, output_gradient): (&[f32], &[f32]),
 ) -> Vec<f32> {
@@ -253,15 +284,15 @@ fn weight_gradient_at(
     if c.is_empty() {
         return vec![0.0; g.weight_len()];
     }
-    match algorithm {
-        Algorithm::Direct => passes::weight_gradient(
+    match layout {
+        Layout::Rows => passes::weight_gradient(
             level,
             c,
             &Rows::new(c, dots::POSITIONS),
             input,
             output_gradient,
         ),
-        Algorithm::Gemm => {
+        Layout::Columns => {
             passes::weight_gradient(level, c, &Columns::new(c), input, output_gradient)
         }
     }
@@ -298,20 +329,4 @@ fn sum(numbers: &[f32]) -> f64 {
         }
     }
     sums.iter().sum::<f64>() + rest.iter().copied().map(f64::from).sum::<f64>()
-}
-
-/// What is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Pass {
-    /// Values.
-    Forward,
-    /// Gradient of the input.
-    InputGradient,
-    /// Gradient of the weights.
-    WeightGradient,
-}
-
-/// The algorithm that is likely to be fastest.
-pub fn choose(_: &Geometry, _: Pass) -> Algorithm {
-    Algorithm::Direct
 }

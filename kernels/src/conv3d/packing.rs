@@ -9,7 +9,7 @@ use std::ops::Range;
 /// in the innermost cache.
 const TAPS_AT_ONCE: usize = 288;
 /// Numbers in a packed buffer, if a single row of outputs needs no more: about half of a second-level cache.
-pub(crate) const BUFFER: usize = 48 << 10;
+pub(crate) const BUFFER: usize = 56 << 10;
 
 /// A packing: where the inputs of one tile lie, so that the inputs of any tap are contiguous in the position.
 pub(crate) trait Packing: Sync {
@@ -46,6 +46,7 @@ pub(crate) struct Segment<'a> {
 }
 
 /// Where each tap's numbers begin in a packed buffer: `[input channel of the block][tap]`.
+#[derive(Default)]
 pub(crate) struct Offsets {
     taps: Vec<usize>,
     furthest: usize,

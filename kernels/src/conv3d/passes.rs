@@ -4,6 +4,7 @@
 use super::blocks::{Accumulate, CHANNELS, Start};
 use super::correlation::{Correlation, PackedWeights};
 use super::dots::{DotSegment, Dots, POSITIONS};
+use super::merged::Merged;
 use super::output::written;
 use super::packing::{BUFFER, Packing, Tile, tiles, with_workspace};
 use super::simd::Level;
@@ -138,10 +139,11 @@ pub(crate) fn weight_gradient(
     let row_len = c.in_channels * c.n_taps();
     for (block, runs) in sums.chunks(n_runs).enumerate() {
         let first = block * packing.channel_block() * c.n_taps();
-        let len = runs[0].len() / c.out_channels;
+        let len = runs[0].len() / c.out_channels.next_multiple_of(CHANNELS);
         for (channel, row) in gradient.chunks_mut(row_len).enumerate() {
+            let from = channel / CHANNELS * len * CHANNELS + channel % CHANNELS;
             for (tap, to) in row[first..first + len].iter_mut().enumerate() {
-                let sum: f64 = runs.iter().map(|sums| sums[channel * len + tap]).sum();
+                let sum: f64 = runs.iter().map(|sums| sums[from + tap * CHANNELS]).sum();
                 *to = sum as f32;
             }
         }
@@ -174,7 +176,7 @@ fn weight_items(c: &Correlation, packing: &impl Packing) -> Vec<WeightItem> {
     items
 }
 
-/// `[output channel][input channel of the block][tap]`, summed over items.
+/// The sums of a block of input channels over some items, ordered as in [`Dots`].
 fn block_sums(
     level: Level,
     c: &Correlation,
@@ -186,8 +188,9 @@ fn block_sums(
     let in_voxels: usize = c.input.iter().product();
     let first = block * packing.channel_block();
     let n_in = packing.channel_block().min(c.in_channels - first);
-    let mut sums = vec![0.0; c.out_channels * n_in * c.n_taps()];
+    let mut sums = vec![0.0; c.out_channels.next_multiple_of(CHANNELS) * n_in * c.n_taps()];
     let buffer_len = packing.buffer_len();
+    let mut merged = Merged::default();
     for WeightItem { samples, tile } in items {
         let position = (tile.x * c.output[1] + tile.y) * c.output[2];
         with_workspace(buffer_len * samples.len(), |buffer| {
@@ -213,12 +216,22 @@ fn block_sums(
                         }
                     }));
                 }
-                level.run(Dots {
-                    inputs: buffer,
-                    n_taps: n_in * c.n_taps(),
-                    segments: &segments,
-                    sums: &mut sums,
-                });
+                let n_taps = n_in * c.n_taps();
+                let mut add = |inputs: &[f32], segments: &[DotSegment<'_>]| {
+                    level.run(Dots {
+                        n_channels: c.out_channels,
+                        inputs,
+                        n_taps,
+                        segments,
+                        sums: &mut sums,
+                    });
+                };
+                if merged.join(buffer, &segments, n_taps) {
+                    let (inputs, run) = merged.parts();
+                    add(inputs, &[run]);
+                } else {
+                    add(buffer, &segments);
+                }
             }
         });
     }

@@ -42,6 +42,9 @@ pub(crate) trait Simd: Copy {
     /// The sum of the lanes, always in the same order.
     fn sum(self, vector: Self::Vector) -> f32;
 
+    /// The sums of four vectors, always in the same order.
+    fn sums(self, vectors: [Self::Vector; 4]) -> [f32; 4];
+
     /// # Safety
     /// `LANES` numbers must be readable at `from`.
     unsafe fn load(self, from: *const f32) -> Self::Vector;
@@ -125,7 +128,12 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn sum(self, v: [f32; 8]) -> f32 {
-        ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
+        ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]))
+    }
+
+    #[inline(always)]
+    fn sums(self, vectors: [[f32; 8]; 4]) -> [f32; 4] {
+        vectors.map(|vector| self.sum(vector))
     }
 
     #[inline(always)]
@@ -218,16 +226,26 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn sum(self, vector: arch::__m256) -> f32 {
-        #[target_feature(enable = "avx2")]
+        self.sums([vector; 4])[0]
+    }
+
+    #[inline(always)]
+    fn sums(self, vectors: [arch::__m256; 4]) -> [f32; 4] {
+        #[target_feature(enable = "avx")]
         #[inline]
-        fn sum(vector: arch::__m256) -> f32 {
-            let high = arch::_mm256_extractf128_ps::<1>(vector);
-            let four = arch::_mm_add_ps(arch::_mm256_castps256_ps128(vector), high);
-            let two = arch::_mm_add_ps(four, arch::_mm_movehl_ps(four, four));
-            arch::_mm_cvtss_f32(arch::_mm_add_ss(two, arch::_mm_movehdup_ps(two)))
+        fn sums([a, b, c, d]: [arch::__m256; 4]) -> arch::__m128 {
+            // Sums of pairs, then of fours, for all four vectors in either half.
+            let (ab, cd) = (arch::_mm256_hadd_ps(a, b), arch::_mm256_hadd_ps(c, d));
+            let abcd = arch::_mm256_hadd_ps(ab, cd);
+            let high = arch::_mm256_extractf128_ps::<1>(abcd);
+            arch::_mm_add_ps(arch::_mm256_castps256_ps128(abcd), high)
         }
-        // SAFETY: `self` exists, so the processor has AVX2.
-        unsafe { sum(vector) }
+        let mut result = [0.0; 4];
+        // SAFETY: `self` exists, so the processor has AVX.
+        let sums = unsafe { sums(vectors) };
+        // SAFETY: `result` has room for four numbers.
+        unsafe { arch::_mm_storeu_ps(result.as_mut_ptr(), sums) };
+        result
     }
 
     #[inline(always)]
@@ -267,6 +285,8 @@ mod tests {
                 let sum = simd.sum(simd.load_part(&numbers[..n]));
                 assert_eq!(sum, (n * (n + 1) / 2) as f32);
             }
+            let parts = [3, 2, 1, 0].map(|n| simd.load_part(&numbers[..n]));
+            assert_eq!(simd.sums(parts), [6.0, 3.0, 1.0, 0.0]);
             // SAFETY: `numbers` has `LANES` numbers.
             let vector = unsafe { simd.load(numbers.as_ptr()) };
             let vector = simd.mul_add(vector, simd.splat(2.0), simd.splat(1.0));

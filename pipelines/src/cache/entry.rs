@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use brainage_kernels::mapped_file::MappedFile;
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ const PREFIX_BYTES: usize = 16;
 /// Voxels begin at a multiple of this, so that they can be mapped into memory as they are.
 const ALIGNMENT: usize = 64;
 const CHECKSUM_BYTES: usize = blake3::OUT_LEN;
+/// Voxels that are converted at once where they keep their order.
+const RUN: usize = 256;
 
 /// What an entry says about its voxels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,26 +70,34 @@ impl CacheEntry {
     /// # Errors
     /// [`Error::Io`] if the file cannot be read any more; [`Error::CacheEntry`] if it has been damaged.
     pub fn values_f32(&self) -> Result<Vec<f32>, Error> {
-        let bytes =
-            fs_err::read(&self.path).map_err(Error::io("reading the cache entry", &self.path))?;
+        self.converted(in_order)
+    }
+
+    /// The voxels, z fastest.
+    ///
+    /// # Errors
+    /// As [`CacheEntry::values_f32`].
+    pub fn values_f32_z_fastest(&self) -> Result<Vec<f32>, Error> {
+        self.converted(|stored| z_fastest(stored, self.header.shape.0))
+    }
+
+    /// What `convert` makes of the stored voxels, read from the page cache where they lie.
+    fn converted(&self, convert: impl FnOnce(&[[u8; 2]]) -> Vec<f32>) -> Result<Vec<f32>, Error> {
+        let file = MappedFile::open(&self.path)
+            .map_err(Error::io("reading the cache entry", &self.path))?;
+        let bytes = file.bytes();
         let refuse = |problem| Error::CacheEntry {
             problem,
             path: self.path.clone(),
         };
-        let (header, voxels) = take_apart(&bytes).map_err(refuse)?;
+        let (header, voxels) = take_apart(bytes).map_err(refuse)?;
         if header.shape != self.header.shape {
             return Err(refuse(format!(
                 "shape is {}, expected {}",
                 header.shape, self.header.shape
             )));
         }
-        let halves: Vec<f16> = bytes[voxels]
-            .chunks_exact(2)
-            .map(|pair| f16::from_le_bytes([pair[0], pair[1]]))
-            .collect();
-        let mut values = vec![0.0; halves.len()];
-        halves.convert_to_f32_slice(&mut values);
-        Ok(values)
+        Ok(convert(bytes[voxels].as_chunks().0))
     }
 
     /// The voxels in their place.
@@ -133,6 +144,37 @@ impl CacheEntry {
             synthetic,
         })
     }
+}
+
+/// Stored voxels as f32, in their order.
+fn in_order(stored: &[[u8; 2]]) -> Vec<f32> {
+    let mut values = vec![0.0; stored.len()];
+    let mut halves = [f16::ZERO; RUN];
+    for (stored, values) in stored.chunks(RUN).zip(values.chunks_mut(RUN)) {
+        let halves = &mut halves[..stored.len()];
+        for (half, bytes) in halves.iter_mut().zip(stored) {
+            *half = f16::from_le_bytes(*bytes);
+        }
+        halves.convert_to_f32_slice(values);
+    }
+    values
+}
+
+/// Stored voxels, x fastest, as f32 with z fastest.
+fn z_fastest(stored: &[[u8; 2]], [nx, ny, nz]: [usize; 3]) -> Vec<f32> {
+    let mut values = vec![0.0; stored.len()];
+    let mut halves = vec![f16::ZERO; nz];
+    // One plane of stored voxels after the other: it fits into the fastest cache.
+    for y in 0..ny {
+        for x in 0..nx {
+            for (z, half) in halves.iter_mut().enumerate() {
+                *half = f16::from_le_bytes(stored[x + nx * (y + ny * z)]);
+            }
+            let begin = nz * (y + ny * x);
+            halves.convert_to_f32_slice(&mut values[begin..begin + nz]);
+        }
+    }
+    values
 }
 
 /// The bytes of an entry, checksum included.
@@ -224,4 +266,33 @@ pub(super) fn take_apart(bytes: &[u8]) -> Result<(EntryHeader, Range<usize>), St
         ));
     }
     Ok((header, begin..end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn voxels_are_the_same_in_both_orders_and_none_is_lost() {
+        // More than one run, and a rest.
+        let [nx, ny, nz] = [7, 6, 13];
+        let stored: Vec<[u8; 2]> = (0..nx * ny * nz)
+            .map(|i| f16::from_f32(i as f32).to_le_bytes())
+            .collect();
+        let values = in_order(&stored);
+        assert!(
+            values
+                .iter()
+                .enumerate()
+                .all(|(i, value)| *value == i as f32)
+        );
+        let turned = z_fastest(&stored, [nx, ny, nz]);
+        for x in 0..nx {
+            for y in 0..ny {
+                for z in 0..nz {
+                    assert_eq!(turned[z + nz * (y + ny * x)], values[x + nx * (y + ny * z)]);
+                }
+            }
+        }
+    }
 }

@@ -15,7 +15,9 @@
 //! positive f16. So an entry gives back volume *and* mask.
 //!
 //! Entries are written whole or not at all, and their checksum is verified at every reading. What is damaged, or of
-//! another version, counts as absent; the next [`Cache::put`] replaces it. Several processes may share a cache: with
+//! another version, counts as absent; the next [`Cache::put`] replaces it. They are never changed in place, so they are
+//! read through a memory map: the page cache carries them, and voxels are converted from where they lie. What cuts a file
+//! of the cache while it is read, or a disk that fails then, ends the program (SIGBUS). Several processes may share a cache: with
 //! the same key both may work, and one of two equal files stays. Nothing here knows of ages or participants.
 
 use std::fmt;
@@ -25,6 +27,8 @@ use std::path::{Path, PathBuf};
 mod entry;
 
 pub use entry::{CacheEntry, EntryHeader};
+
+use brainage_kernels::mapped_file::MappedFile;
 
 use crate::atomic::write_atomically;
 use crate::error::Error;
@@ -84,12 +88,12 @@ impl Cache {
     /// [`Error::Io`] if the file is there and cannot be read.
     pub fn get(&self, key: &CacheKey) -> Result<Option<CacheEntry>, Error> {
         let path = self.path_of(key);
-        let bytes = match fs_err::read(&path) {
-            Ok(bytes) => bytes,
+        let file = match MappedFile::open(&path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("reading the cache entry", &path)(error)),
         };
-        let whole = take_apart(&bytes)
+        let whole = take_apart(file.bytes())
             .ok()
             .filter(|(header, _)| header.key == key.to_string());
         Ok(whole.map(|(header, _)| CacheEntry { header, path }))

@@ -1,6 +1,11 @@
 //! `brainage bench`: our own speed figures, one sub-command for each kind.
 
+pub mod memory;
 pub mod pipeline;
+
+use std::path::Path;
+
+use crate::config::train::{BRAIN_CNN_SMALL, TrainConfig};
 
 use super::{Context, ExitStatus};
 
@@ -18,6 +23,8 @@ pub struct Args {
 pub enum Benchmark {
     /// Block-local training on several devices against backprop on one
     Pipeline(pipeline::Args),
+    /// Peak memory of a training step, local against backprop
+    Memory(memory::Args),
 }
 
 /// Measures and prints.
@@ -27,5 +34,14 @@ pub enum Benchmark {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     match &args.benchmark {
         Benchmark::Pipeline(args) => pipeline::run(args, context),
+        Benchmark::Memory(args) => memory::run(args, context),
     }
+}
+
+/// The config that is measured: a file, or the small one inside the program, with changes.
+fn config(path: Option<&Path>, changes: &[String]) -> anyhow::Result<TrainConfig> {
+    Ok(match path {
+        Some(path) => TrainConfig::parse(&fs_err::read_to_string(path)?, path, changes)?,
+        None => TrainConfig::parse(BRAIN_CNN_SMALL, Path::new("brain-cnn-small.toml"), changes)?,
+    })
 }

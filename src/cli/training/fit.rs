@@ -9,15 +9,15 @@ use crate::data::sampling::Draw;
 use crate::engine::checkpoint::Checkpoints;
 use crate::engine::device;
 use crate::engine::event::{Event, EventSink};
-use crate::engine::executor::Pipelined;
+use crate::engine::executor::{Executor as _, Pipelined};
 use crate::engine::target::AgeTarget;
 use crate::engine::trainer::{Outcome, Training, workers};
 
 use crate::models::{Block, Network};
 use crate::run::metrics_log::MetricsLog;
 
-use super::super::Progress;
 use super::Request;
+use super::watch::{Watch, Watched};
 
 /// Trains, from the run's last checkpoint if there is one.
 pub(super) fn fit(
@@ -72,13 +72,17 @@ pub(super) fn fit(
         selection: section.selection,
         stop: context.stop.flag(),
     };
+    let watched = Watched {
+        plan: loop_.plan.clone(),
+        epochs: loop_.epochs,
+        first_step: start.step,
+        validated: !validation.is_empty(),
+        meters: executor.meters(),
+    };
     let mut sink = RunSink {
         log: MetricsLog::open(&run.metrics(), start.step)?,
-        progress: context
-            .printer
-            .progress("train", "steps", Some(loop_.n_steps())),
+        watch: Watch::start(watched, &context.printer),
     };
-    sink.progress.resume_at(start.step);
     match loop_.run(Box::new(executor), n_blocks, start, &mut sink)? {
         Outcome::Finished(blocks) => Ok(blocks),
         Outcome::Stopped { step } => Err(Error::Stopped {
@@ -89,23 +93,15 @@ pub(super) fn fit(
     }
 }
 
-/// Events into the log, and a few words of them to the screen.
+/// Events into the log, and onto the screen.
 struct RunSink {
     log: MetricsLog,
-    progress: Progress,
+    watch: Watch,
 }
 
 impl EventSink for RunSink {
     fn emit(&mut self, event: &Event) -> std::io::Result<()> {
-        match event {
-            Event::Step { step, .. } => self.progress.set(step + 1),
-            Event::Epoch { mae_years, .. } => {
-                let maes: Vec<String> = mae_years.iter().map(|mae| format!("{mae:.1}")).collect();
-                self.progress
-                    .note(&format!("MAE by block {} years", maes.join(" ")));
-            }
-            Event::Validation { .. } | Event::Checkpoint { .. } => {}
-        }
+        self.watch.note(event);
         self.log.emit(event)
     }
 }

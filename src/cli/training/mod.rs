@@ -3,6 +3,7 @@
 mod fit;
 mod judge;
 pub mod place;
+mod watch;
 
 use std::path::PathBuf;
 

@@ -30,7 +30,7 @@ pub(crate) struct Rows {
     step: usize,
     rests: usize,
     ring: usize,
-    rows: usize,
+    height: usize,
     /// For each place in the ring that the first plane of an output may have.
     offsets: Vec<Offsets>,
     /// For each tap along z.
@@ -69,7 +69,7 @@ impl Rows {
             step,
             rests: c.stride[1].min(c.kernel[1]),
             ring: (step - 1) * c.stride[0] + c.kernel[0],
-            rows: tile[1] + (c.kernel[1] - 1) / c.stride[1],
+            height: tile[1] + (c.kernel[1] - 1) / c.stride[1],
             offsets: Vec::new(),
             copies: (0..c.kernel[2]).map(|tap| RowCopy::new(c, tap)).collect(),
         };
@@ -88,7 +88,7 @@ impl Rows {
                     for z in 0..c.kernel[2] {
                         let plane = (z * self.rests + y % c.stride[1]) * self.ring;
                         let plane = plane + (first + x) % self.ring;
-                        let row = plane * self.rows + y / c.stride[1];
+                        let row = plane * self.height + y / c.stride[1];
                         offsets.push(channel * self.channel_len() + row * c.output[2]);
                     }
                 }
@@ -99,7 +99,7 @@ impl Rows {
 
     pub(crate) fn channel_len(&self) -> usize {
         let c = &self.correlation;
-        c.kernel[2] * self.rests * self.ring * self.rows * c.output[2]
+        c.kernel[2] * self.rests * self.ring * self.height * c.output[2]
     }
 
     /// Planes of the padded input that a step adds to what the tile's steps before it have packed.
@@ -125,11 +125,11 @@ impl Rows {
             (at < c.input[axis]).then_some(at)
         };
         let n_rows = tile.ny + (c.kernel[1] - 1) / c.stride[1];
-        let tap_len = self.rests * self.ring * self.rows * oz;
+        let tap_len = self.rests * self.ring * self.height * oz;
         for rest in 0..self.rests {
             for plane in self.new_planes(step) {
                 let x = inside(tile.x * c.stride[0] + plane, 0);
-                let to = (rest * self.ring + plane % self.ring) * self.rows;
+                let to = (rest * self.ring + plane % self.ring) * self.height;
                 for row in 0..n_rows {
                     let y = inside((tile.y + row) * c.stride[1] + rest, 1);
                     let taps = packed[(to + row) * oz..].chunks_mut(tap_len);
