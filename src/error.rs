@@ -90,6 +90,14 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A token file that cannot be used.
+    #[error("{message}: `{}`", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// A run folder that is not one, or holds another run.
     #[error("{message}: `{}`", path.display())]
     Run {

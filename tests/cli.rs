@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "demo",
     "init",
     "synth",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 14] = [
     "evaluate",
     "report",
     "view",
+    "worker",
     "model",
     "bench",
     "doctor",

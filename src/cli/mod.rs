@@ -28,6 +28,7 @@ pub mod synth;
 pub mod train;
 pub mod training;
 pub mod view;
+pub mod worker;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -89,6 +90,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Report(report::Args),
     View(view::Args),
+    Worker(worker::Args),
     Model(model::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
@@ -109,6 +111,7 @@ impl Command {
             | Self::Evaluate(_)
             | Self::Report(_)
             | Self::View(_)
+            | Self::Worker(_)
             | Self::Model(_)
             | Self::Bench(_)
             | Self::Doctor(_) => false,
@@ -128,6 +131,7 @@ impl Command {
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Report(args) => report::run(args, context),
             Self::View(args) => view::run(args, context),
+            Self::Worker(args) => worker::run(args, context),
             Self::Model(args) => model::run(args, context),
             Self::Bench(args) => bench::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),

@@ -1,14 +1,17 @@
 //! Devices: where blocks live.
 //!
 //! `cpu` is the whole processor; `cpu:0`, `cpu:1`, … are logical devices that share its cores, each with a thread pool
-//! of its own; `cuda:0`, … are NVIDIA devices where this program was built for them.
+//! of its own; `cuda:0`, … are NVIDIA devices where this program was built for them; `remote:ADDRESS` is a device that
+//! [`remote`] describes.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::remote;
 use crate::Error;
 
 /// The name of a device.
@@ -21,6 +24,8 @@ pub enum DeviceName {
     LogicalCpu(usize),
     /// An NVIDIA device.
     Cuda(usize),
+    /// A device that a worker on this machine, or at the other end of a tunnel, lends.
+    Remote(SocketAddr),
 }
 
 /// A device with the threads that work for it.
@@ -55,11 +60,18 @@ impl FromStr for DeviceName {
             None if text.trim() == "cpu" => Some(Self::Cpu),
             Some(("cpu", digits)) => number(digits).map(Self::LogicalCpu),
             Some(("cuda", digits)) => number(digits).map(Self::Cuda),
+            Some(("remote", address)) => {
+                let address = remote::loopback(address).map_err(|reason| Error::Device {
+                    device: text.to_owned(),
+                    reason,
+                })?;
+                Some(Self::Remote(address))
+            }
             _ => None,
         };
         parsed.ok_or_else(|| Error::Device {
             device: text.to_owned(),
-            reason: "no such kind of device, expected cpu, cpu:N or cuda:N".into(),
+            reason: "no such kind of device, expected cpu, cpu:N, cuda:N or remote:ADDRESS".into(),
         })
     }
 }
@@ -84,6 +96,7 @@ impl fmt::Display for DeviceName {
             Self::Cpu => write!(f, "cpu"),
             Self::LogicalCpu(number) => write!(f, "cpu:{number}"),
             Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Remote(address) => write!(f, "remote:{address}"),
         }
     }
 }
@@ -122,6 +135,7 @@ pub fn open(names: &[DeviceName]) -> Result<Vec<Lane>, Error> {
                 DeviceName::Cpu => (Device::flex(), cores),
                 DeviceName::LogicalCpu(_) => (Device::flex(), (cores / n_logical.max(1)).max(1)),
                 DeviceName::Cuda(number) => (cuda(*number)?, 1),
+                DeviceName::Remote(address) => (remote::open(*address)?, 1),
             };
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(n_threads)
@@ -197,10 +211,18 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for text in ["cpu", "cpu:0", "cpu:13", "cuda:2"] {
+        for text in ["cpu", "cpu:0", "cpu:13", "cuda:2", "remote:127.0.0.1:7000"] {
             assert_eq!(text.parse::<DeviceName>().expect("known").to_string(), text);
         }
-        for text in ["", "gpu", "cpu:", "cpu:x", "cuda", "cuda:-1"] {
+        for text in [
+            "",
+            "gpu",
+            "cpu:",
+            "cpu:x",
+            "cuda",
+            "cuda:-1",
+            "remote:1.2.3.4:5",
+        ] {
             assert!(text.parse::<DeviceName>().is_err(), "{text}");
         }
     }

@@ -16,6 +16,7 @@ mod ledger;
 pub mod meter;
 pub mod optimizer;
 pub mod placement;
+pub mod remote;
 pub mod replica;
 pub mod schedule;
 pub mod seed;
