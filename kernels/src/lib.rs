@@ -8,3 +8,4 @@
 pub mod conv3d;
 pub mod mapped_file;
 pub mod max_pool3d;
+pub mod peak;

@@ -1,12 +1,15 @@
 //! `brainage bench`: our own speed figures, one sub-command for each kind.
 
+pub mod conv;
 pub mod pipeline;
 
 use super::{Context, ExitStatus};
 
 /// Measure speed on this machine
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  brainage bench pipeline --devices cpu:0,cpu:1 --json")]
+#[command(
+    after_help = "Examples:\n  brainage bench pipeline --devices cpu:0,cpu:1 --json\n  brainage bench conv"
+)]
 pub struct Args {
     /// What to measure
     #[command(subcommand)]
@@ -18,6 +21,8 @@ pub struct Args {
 pub enum Benchmark {
     /// Block-local training on several devices against backprop on one
     Pipeline(pipeline::Args),
+    /// The convolutions of brain networks and of ResNet-50, each algorithm and Burn's own, and whole networks
+    Conv(conv::Args),
 }
 
 /// Measures and prints.
@@ -27,5 +32,11 @@ pub enum Benchmark {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     match &args.benchmark {
         Benchmark::Pipeline(args) => pipeline::run(args, context),
+        Benchmark::Conv(args) => conv::run(args, context),
     }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number: Option<usize> = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "not a whole number of at least 1".into())
 }
