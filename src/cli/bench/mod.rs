@@ -1,7 +1,12 @@
 //! `brainage bench`: our own speed figures, one sub-command for each kind.
 
 pub mod conv;
+pub mod memory;
 pub mod pipeline;
+
+use std::path::Path;
+
+use crate::config::train::{BRAIN_CNN_SMALL, TrainConfig};
 
 use super::{Context, ExitStatus};
 
@@ -21,6 +26,8 @@ pub struct Args {
 pub enum Benchmark {
     /// Block-local training on several devices against backprop on one
     Pipeline(pipeline::Args),
+    /// Peak memory of a training step, local against backprop
+    Memory(memory::Args),
     /// The convolutions of brain networks and of ResNet-50, each algorithm and Burn's own, and whole networks
     Conv(conv::Args),
 }
@@ -32,6 +39,7 @@ pub enum Benchmark {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     match &args.benchmark {
         Benchmark::Pipeline(args) => pipeline::run(args, context),
+        Benchmark::Memory(args) => memory::run(args, context),
         Benchmark::Conv(args) => conv::run(args, context),
     }
 }
@@ -39,4 +47,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
 fn at_least_one(text: &str) -> Result<usize, String> {
     let number: Option<usize> = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "not a whole number of at least 1".into())
+}
+
+/// The config that is measured: a file, or the small one inside the program, with changes.
+fn config(path: Option<&Path>, changes: &[String]) -> anyhow::Result<TrainConfig> {
+    Ok(match path {
+        Some(path) => TrainConfig::parse(&fs_err::read_to_string(path)?, path, changes)?,
+        None => TrainConfig::parse(BRAIN_CNN_SMALL, Path::new("brain-cnn-small.toml"), changes)?,
+    })
 }

@@ -1,6 +1,6 @@
 //! `brainage bench pipeline`: block-local training on several devices against backprop on one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use brainage_pipelines::recipe::Recipe;
 use serde::Serialize;
@@ -8,7 +8,6 @@ use serde::Serialize;
 use crate::bench::machine::Machine;
 use crate::bench::pipeline::{Measured, Settings, measure, n_rounds};
 use crate::bench::pipeline_rows::{Row, rows};
-use crate::config::train::{BRAIN_CNN_SMALL, TrainConfig};
 use crate::engine::device::{DeviceName, n_cores};
 
 use super::super::{CliError, Context, ExitStatus, Printer};
@@ -67,14 +66,7 @@ struct Answer<'a> {
 /// Where the config or a device is not usable.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let printer = &context.printer;
-    let config = match &args.config {
-        Some(path) => TrainConfig::parse(&fs_err::read_to_string(path)?, path, &args.set)?,
-        None => TrainConfig::parse(
-            BRAIN_CNN_SMALL,
-            Path::new("brain-cnn-small.toml"),
-            &args.set,
-        )?,
-    };
+    let config = super::config(args.config.as_deref(), &args.set)?;
     let grid = Recipe::named(&config.data.recipe)?.grid.shape.0;
     check_devices(&args.devices, printer)?;
     let settings = Settings {

@@ -11,10 +11,11 @@
 
 use std::ops::Range;
 
-use super::codelet::{Gather, LARGEST, Spread, gather, spread};
+use super::codelet::LARGEST;
 use super::lanes::{Kernel, Lanes, Line};
 use super::plan::{Budget, Part, Sizes, Tiling};
-use super::product::{Rows, product};
+use super::product::{Matrix, product};
+use super::transform::{Gather, Spread, gather, spread};
 
 /// Images after [`super::planes::ToColumns`]: `[unit][block][image of the unit][plane]`.
 #[derive(Clone, Copy)]
@@ -192,12 +193,12 @@ impl Kernel for Correlate<'_> {
                 );
             }
             for k in 0..side {
-                let left = Rows {
+                let left = Matrix {
                     lines: &spectra[k * x_stride..],
                     rows: tiles,
                     len: ci,
                 };
-                let right = Rows {
+                let right = Matrix {
                     lines: &kernels[k * k_stride..],
                     rows: step,
                     len: ci,
@@ -210,16 +211,21 @@ impl Kernel for Correlate<'_> {
                 }
             }
             let origin = if self.conjugate { 0 } else { side - valid };
-            for at in 0..tiles * step {
+            let target = |at: usize| {
                 let (tile, channel) = (at / step, first + at % step - self.channels.start);
-                let target = (tile * self.channels.len() + channel) * valid;
+                (tile * self.channels.len() + channel) * valid
+            };
+            for at in 0..tiles * step {
+                if let Some(next) = self.target.get(target(at + 1)..) {
+                    prefetch::<S>(next, 0, valid);
+                }
                 gather::<S>(
                     side,
                     Gather {
                         source: products,
                         start: at,
                         stride: y_stride,
-                        target: &mut self.target[target..][..valid],
+                        target: &mut self.target[target(at)..][..valid],
                         origin,
                     },
                 );
@@ -275,12 +281,12 @@ impl Kernel for Weights<'_> {
             }
             for k in 0..side {
                 product::<S, true>(
-                    Rows {
+                    Matrix {
                         lines: &spectra[k * x_stride..],
                         rows: ci,
                         len: tiles,
                     },
-                    Rows {
+                    Matrix {
                         lines: &gradients[k * g_stride..],
                         rows: step,
                         len: tiles,
@@ -290,9 +296,13 @@ impl Kernel for Weights<'_> {
                 );
             }
             let planes = tiling.kernel[0];
+            let mut sums = [Line::ZERO; LARGEST];
             for image in 0..step * ci {
                 let (channel, i) = (image / ci, image % ci);
-                let mut sums = [Line::ZERO; LARGEST];
+                let place = ((first + channel) * ci + i) * planes;
+                if let Some(next) = self.target.get(place + planes..) {
+                    prefetch::<S>(next, 0, planes);
+                }
                 gather::<S>(
                     side,
                     Gather {
@@ -303,7 +313,7 @@ impl Kernel for Weights<'_> {
                         origin: 0,
                     },
                 );
-                let target = &mut self.target[((first + channel) * ci + i) * planes..][..planes];
+                let target = &mut self.target[place..][..planes];
                 put(target, &sums, self.add);
             }
         }

@@ -9,6 +9,10 @@
     reason = "a vector operation must end up inside the function that has its instructions"
 )]
 
+use std::marker::PhantomData;
+#[cfg(target_arch = "x86_64")]
+use std::mem::MaybeUninit;
+
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
     __m256, _CMP_LT_OQ, _CMP_NLE_UQ, _CMP_ORD_Q, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps,
@@ -17,8 +21,6 @@ use std::arch::x86_64::{
     _mm256_permute2f128_ps, _mm256_permute4x64_pd, _mm256_set1_ps, _mm256_shuffle_ps,
     _mm256_storeu_ps, _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
-
-use std::marker::PhantomData;
 
 /// An array written out: `array!(3, i => f(i))` is `[f(0), f(1), f(2)]`.
 ///
@@ -332,6 +334,9 @@ impl Lanes for Avx2 {
 #[inline(never)]
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<K: Kernel>(kernel: K) {
+    // A value on the stack that needs a whole cache line makes the compiler align the stack, and with it the registers
+    // that it spills there; else every other spill would straddle two lines.
+    std::hint::black_box(&mut MaybeUninit::<Line>::uninit());
     kernel.run::<Avx2>();
 }
 
@@ -409,16 +414,22 @@ impl<'a, const N: usize> Strided<'a, N> {
     /// Point `n` of `N`.
     #[inline(always)]
     pub(super) fn get(&self, n: usize) -> &Line {
-        debug_assert!(n < N);
-        // SAFETY: `new` has checked that points below N lie in the slice, which is borrowed.
-        unsafe { &*self.first.add(n * self.stride) }
+        // Known to the compiler, as transforms are written out.
+        assert!(n < N, "more points than the transform has");
+        // SAFETY: `new` has checked that points below N lie in the slice.
+        let point = unsafe { self.first.add(n * self.stride) };
+        // SAFETY: it is a line of the slice, which stays borrowed.
+        unsafe { &*point }
     }
     /// Point `n` of `N`.
     #[inline(always)]
     pub(super) fn get_mut(&mut self, n: usize) -> &mut Line {
-        debug_assert!(n < N);
-        // SAFETY: `new` has checked that points below N lie in the slice, which is borrowed mutably.
-        unsafe { &mut *self.first.add(n * self.stride) }
+        // Known to the compiler, as transforms are written out.
+        assert!(n < N, "more points than the transform has");
+        // SAFETY: `new` has checked that points below N lie in the slice.
+        let point = unsafe { self.first.add(n * self.stride) };
+        // SAFETY: it is a line of the slice, which stays mutably borrowed, as this reference keeps `self`.
+        unsafe { &mut *point }
     }
 }
 

@@ -15,8 +15,8 @@
 //! do the same.
 //!
 //! # Memory
-//! [`workspace_bytes`] tells what a pass needs beside its arguments and its result: at most 0.2 GB for any layer of the
-//! published network. Buffers are kept for the next call, up to 512 MB in all.
+//! [`workspace_bytes`] tells what a pass needs beside its arguments and its result: at most 0.11 GB for any layer of the
+//! published network, batch 1. Buffers are kept for the next call, up to 512 MB in all, and each thread keeps a few MB.
 
 mod codelet;
 mod columns;
@@ -28,6 +28,7 @@ mod planes;
 mod pool;
 mod product;
 mod real;
+mod transform;
 mod workspace;
 
 #[cfg(test)]
@@ -48,16 +49,19 @@ const MOST_BYTES: usize = 1_500_000_000;
 /// Whether this algorithm can do a convolution: stride 1, kernels of 1 to 13 voxels a side, a bounded workspace. Any
 /// padding.
 pub fn supports(geometry: &Geometry) -> bool {
-    geometry.stride == [1; 3]
-        && plan::fits(geometry.kernel)
-        && workspace_bytes(geometry) <= MOST_BYTES
+    computable(geometry) && workspace_bytes(geometry) <= MOST_BYTES
+}
+
+/// [`supports`] without the limit on memory, which is left to whoever chooses the algorithm.
+fn computable(geometry: &Geometry) -> bool {
+    geometry.stride == [1; 3] && plan::fits(geometry.kernel)
 }
 
 /// The convolution. Results don't depend on the number of threads.
 ///
 /// # Shapes
-/// As in the module [`super`]; `bias` has a number for each output channel. Slices shorter than their shape, or a geometry
-/// that is not supported, give an empty result.
+/// As in the module [`super`]; `bias` has a number for each output channel. Slices shorter than their shape,
+/// another stride or a larger kernel give an empty result.
 pub fn forward(
     geometry: &Geometry,
     input: &[f32],
@@ -84,8 +88,8 @@ pub fn forward_pooled(
 /// Gradient of the input: each output's gradient goes back to the voxels that it saw.
 ///
 /// # Shapes
-/// `output_gradient` has the output's shape, the result the input's. Slices shorter than their shape, or a geometry that
-/// is not supported, give an empty result.
+/// `output_gradient` has the output's shape, the result the input's. Slices shorter than their shape, another
+/// stride or a larger kernel give an empty result.
 pub fn input_gradient(geometry: &Geometry, output_gradient: &[f32], weight: &[f32]) -> Vec<f32> {
     input_gradient_on(Path::detect(), geometry, output_gradient, weight)
 }
@@ -93,8 +97,8 @@ pub fn input_gradient(geometry: &Geometry, output_gradient: &[f32], weight: &[f3
 /// Gradient of the kernels, summed over the batch.
 ///
 /// # Shapes
-/// `output_gradient` has the output's shape, the result that of the kernels. Slices shorter than their shape, or a
-/// geometry that is not supported, give an empty result.
+/// `output_gradient` has the output's shape, the result that of the kernels. Slices shorter than their
+/// shape, another stride or a larger kernel give an empty result.
 pub fn weight_gradient(geometry: &Geometry, input: &[f32], output_gradient: &[f32]) -> Vec<f32> {
     weight_gradient_on(Path::detect(), geometry, input, output_gradient)
 }
@@ -132,7 +136,7 @@ fn forward_on(
     weight: &[f32],
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
-    if !supports(geometry)
+    if !computable(geometry)
         || input.len() < geometry.input_len()
         || weight.len() < geometry.weight_len()
         || bias.is_some_and(|bias| bias.len() < geometry.out_channels)
@@ -170,7 +174,7 @@ fn input_gradient_on(
     output_gradient: &[f32],
     weight: &[f32],
 ) -> Vec<f32> {
-    if !supports(geometry)
+    if !computable(geometry)
         || output_gradient.len() < geometry.output_len()
         || weight.len() < geometry.weight_len()
     {
@@ -202,7 +206,7 @@ fn weight_gradient_on(
     input: &[f32],
     output_gradient: &[f32],
 ) -> Vec<f32> {
-    if !supports(geometry)
+    if !computable(geometry)
         || input.len() < geometry.input_len()
         || output_gradient.len() < geometry.output_len()
     {
@@ -228,7 +232,7 @@ fn forward_pooled_on(
     let pooled_volume = px * py * pz;
     let volumes = geometry.batch * geometry.out_channels;
     let sizes = correlation(geometry);
-    let usable = supports(geometry)
+    let usable = computable(geometry)
         && input.len() >= geometry.input_len()
         && weight.len() >= geometry.weight_len()
         && bias.is_none_or(|bias| bias.len() >= geometry.out_channels);

@@ -128,7 +128,9 @@ impl Tiling {
             Kind::Correlate => tiles * co * (ci * 2.4 + 4.0),
             Kind::Weights => co * ci * (tiles * 2.4 + 4.0),
         };
-        planes + columns + blocks * nx as f64 * products
+        // Columns of the first stage and of the last one are written and read back through the outer caches.
+        let lines = blocks * (planes_in + planes_out + planes_kernel);
+        planes + columns + blocks * nx as f64 * products + 16.0 * lines
     }
 
     /// Cycles for the two transforms of one plane with so many rows.

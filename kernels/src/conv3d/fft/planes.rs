@@ -11,10 +11,11 @@
 
 use std::ops::Range;
 
-use super::codelet::{InPlace, LARGEST, in_place};
+use super::codelet::LARGEST;
 use super::lanes::{Kernel, LANES, Lanes, Line, array, load_or_zero, parts, parts_mut};
 use super::plan::Tiling;
 use super::real;
+use super::transform::{InPlace, in_place};
 
 /// Lines of a row of voxels, with room for a block that begins with its last voxel.
 const ROW: usize = LARGEST / 2 + LANES / 2;
@@ -86,6 +87,12 @@ impl Kernel for ToColumns<'_> {
                 },
             );
             for (block, source) in self.scratch.chunks_exact(LANES).enumerate() {
+                // Blocks are far apart, which the processor does not see coming.
+                if let Some(ahead) = self.columns.get((block + 2) * n_planes..) {
+                    for line in ahead.iter().skip(planes[0]).take(LANES) {
+                        S::prefetch(line);
+                    }
+                }
                 let target = &mut self.columns[block * n_planes..][..n_planes];
                 for part in 0..2 {
                     let lanes = S::transpose(array!(8, i => S::load(&source[i].0[part])));

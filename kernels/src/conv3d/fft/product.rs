@@ -13,13 +13,13 @@ const MOST: usize = 6;
 
 /// A matrix of lines: `rows` rows of `len` lines, one after the other.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
+pub(super) struct Matrix<'a> {
     pub(super) lines: &'a [Line],
     pub(super) rows: usize,
     pub(super) len: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> Matrix<'a> {
     #[inline(always)]
     fn row(self, at: usize) -> &'a [Line] {
         &self.lines[at * self.len..][..self.len]
@@ -36,8 +36,8 @@ const MANY: u8 = 2;
 /// Sums run over `r` in order.
 #[inline(always)]
 pub(super) fn product<S: Lanes, const CONJUGATE: bool>(
-    left: Rows<'_>,
-    right: Rows<'_>,
+    left: Matrix<'_>,
+    right: Matrix<'_>,
     target: &mut [Line],
     stride: usize,
 ) {
@@ -65,7 +65,7 @@ pub(super) fn product<S: Lanes, const CONJUGATE: bool>(
 
 #[inline(always)]
 fn strip<S: Lanes, const CONJUGATE: u8>(
-    many: Rows<'_>,
+    many: Matrix<'_>,
     one: &[Line],
     target: &mut [Line],
     stride: usize,

@@ -10,8 +10,9 @@
     reason = "a transform must end up inside the function that has the vector instructions"
 )]
 
-use super::codelet::{Complex, LARGEST, Packed, packed};
+use super::codelet::{Complex, LARGEST};
 use super::lanes::{Lanes, Line};
+use super::transform::{Packed, packed};
 
 /// Memory for half a row.
 pub(super) type Cells = [Line; LARGEST / 2];
