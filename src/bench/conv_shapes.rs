@@ -10,9 +10,9 @@ use crate::config::train::{BRAIN_CNN, BRAIN_CNN_SMALL, TrainConfig};
 use crate::models::ModelConfig;
 
 /// Images of a CIFAR batch.
-const CIFAR_BATCH: usize = 16;
+const CIFAR_BATCH: usize = 8;
 /// Images of an ImageNet batch.
-const IMAGENET_BATCH: usize = 4;
+const IMAGENET_BATCH: usize = 2;
 
 /// The networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -91,7 +91,7 @@ impl Effort {
         Self {
             repeats,
             at_least_secs: 0.02,
-            at_most_secs: 0.25 * repeats as f64,
+            at_most_secs: 0.2 * repeats as f64,
         }
     }
 }

@@ -156,7 +156,7 @@ fn print_convolutions(answer: &Answer, printer: &Printer) -> anyhow::Result<()> 
     for rows in answer.convolutions.chunk_by(|a, b| a.network == b.network) {
         printer.line("")?;
         printer.line(&format!(
-            "{:<24}{:>2} {:<15}{:>6} {}{:>8}{:>6}",
+            "{:<27}{:>2} {:<15}{:>6} {}{:>8}{:>6}",
             format!("{}, batch {}", rows[0].network, rows[0].batch),
             "×",
             "",
@@ -192,7 +192,7 @@ fn line(row: &Row) -> String {
         format!("{:>8.1}{share:>6}", speed.gflops)
     });
     format!(
-        "{:<24}{:>2} {:<15}{:>6.2} {}{chosen}",
+        "{:<27}{:>2} {:<15}{:>6.2} {}{chosen}",
         row.shape,
         row.count,
         row.pass.replace('-', " "),
