@@ -1,8 +1,12 @@
 //! The program as its user runs it: what it answers, where, and with which exit code.
 
+mod program;
+
 use std::path::Path;
 
 use serde_json::Value;
+
+use program::{brainage, check_refusal};
 
 const COMMANDS: [&str; 15] = [
     "demo",
@@ -21,40 +25,6 @@ const COMMANDS: [&str; 15] = [
     "bench",
     "doctor",
 ];
-
-/// What the program said.
-struct Answer {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs the program in a folder.
-fn brainage(folder: &Path, arguments: &[&str]) -> anyhow::Result<Answer> {
-    let output = assert_cmd::cargo::cargo_bin_cmd!("brainage")
-        .args(arguments)
-        .current_dir(folder)
-        .env("XDG_CACHE_HOME", folder.join("user-cache"))
-        .env_remove("BRAINAGE_LOG")
-        .output()?;
-    Ok(Answer {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout)?,
-        stderr: String::from_utf8(output.stderr)?,
-    })
-}
-
-fn check_refusal(answer: &Answer, code: i32, expected: &[&str]) {
-    assert_eq!(answer.code, Some(code), "{}", answer.stderr);
-    assert_eq!(answer.stdout, "");
-    for text in expected {
-        assert!(
-            answer.stderr.contains(text),
-            "no `{text}` in:\n{}",
-            answer.stderr
-        );
-    }
-}
 
 /// A NIfTI-1 file of 4 × 5 × 6 int16 voxels of 2 × 1.5 × 3 mm, stored LAS; voxel `[i, j, k]` holds `i + 10·j + 100·k`.
 fn small_scan() -> Vec<u8> {
@@ -409,69 +379,4 @@ fn a_demo_leaves_a_folder_alone_that_holds_something_else() {
     let answer = brainage(folder.path(), &["demo", "--out", "."]).unwrap();
     check_refusal(&answer, 1, &["holds something else", "--out"]);
     assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
-}
-
-#[test]
-fn bench_pipeline_tells_measured_from_computed_numbers() {
-    let folder = tempfile::tempdir().unwrap();
-    let arguments = [
-        "bench",
-        "pipeline",
-        "--json",
-        "--batches=1",
-        "--repeats=2",
-        "--set=train.batch_size=1",
-        "--set=model.width=0.25",
-        "--set=model.head=gap-linear",
-    ];
-    let answer = brainage(folder.path(), &arguments).unwrap();
-    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
-    let json: Value = serde_json::from_str(&answer.stdout).unwrap();
-    assert!(json["machine"]["threads"].as_u64().unwrap() > 0);
-    let rows = json["rows"].as_array().unwrap();
-    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap();
-    for name in [
-        "block-1/local-step",
-        "block-4/forward",
-        "local/1",
-        "run-even/2",
-    ] {
-        let row = row(name);
-        assert_eq!(
-            (&row["measured"], &row["repeats"]),
-            (&true.into(), &2.into()),
-            "{name}"
-        );
-        let [min, median, max] = ["min", "seconds", "max"].map(|key| row[key].as_f64().unwrap());
-        assert!(0.0 < min && min <= median && median <= max, "{name}");
-    }
-    assert_eq!(row("backprop/1")["speedup"], 1.0);
-    for name in [
-        "data-parallel/4",
-        "gpipe-m4/2",
-        "1f1b-m16/4",
-        "block-local-replicas/4",
-    ] {
-        assert_eq!(row(name)["measured"], false, "{name}");
-        assert_eq!(row(name)["min"], Value::Null, "{name}");
-    }
-    // On one device the computed pipeline is the sum of the measured blocks.
-    let blocks = (1..=4).map(|n| {
-        row(&format!("block-{n}/local-step"))["seconds"]
-            .as_f64()
-            .unwrap()
-    });
-    let computed = row("block-local/1")["seconds"].as_f64().unwrap();
-    assert!((computed - blocks.sum::<f64>()).abs() < 1e-9);
-}
-
-#[test]
-fn bench_pipeline_refuses_devices_of_several_kinds() {
-    let folder = tempfile::tempdir().unwrap();
-    let answer = brainage(
-        folder.path(),
-        &["bench", "pipeline", "--devices", "cpu:0,cpu"],
-    )
-    .unwrap();
-    check_refusal(&answer, 2, &["several kinds", "hint: "]);
 }

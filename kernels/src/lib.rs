@@ -9,3 +9,4 @@ pub mod batch_norm;
 pub mod conv3d;
 pub mod mapped_file;
 pub mod max_pool3d;
+pub mod peak;

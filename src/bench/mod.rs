@@ -2,9 +2,13 @@
 //!
 //! [`timing`] repeats what is measured, [`machine`] says where; [`pipeline`] measures blocks, backprop and the pipelined
 //! run, [`speed_model`] and [`placement`] compute from those times what other methods and more devices would take, and
-//! [`pipeline_rows`] makes one table of both. What is computed is never called measured. The command line prints;
-//! nothing is printed here.
+//! [`pipeline_rows`] makes one table of both. [`conv`] measures the convolutions of [`conv_shapes`], [`conv_network`]
+//! networks that are made of them. What is computed is never called measured. The command line prints; nothing is
+//! printed here.
 
+pub mod conv;
+pub mod conv_network;
+pub mod conv_shapes;
 pub mod machine;
 pub mod memory;
 pub mod pipeline;

@@ -226,14 +226,15 @@ fn target(config: &TrainConfig) -> Result<AgeTarget, Error> {
     AgeTarget::of(config.train.loss, &AGES_YEARS)
 }
 
-fn network(config: &TrainConfig, regime: Regime) -> Result<Network, Error> {
+/// A network for made-up ages.
+pub(super) fn network(config: &TrainConfig, regime: Regime) -> Result<Network, Error> {
     let n_outputs = target(config)?.n_outputs();
     let (seed, device) = (config.train.seed, Device::flex());
     Network::new(&config.model, n_outputs, regime, seed, &device)
 }
 
 /// All that is measured on one device.
-struct OneDevice {
+pub(super) struct OneDevice {
     lane: Arc<Lane>,
     blocks: Vec<BlockTrainer>,
     backprop: BlockTrainer,
@@ -242,7 +243,8 @@ struct OneDevice {
 }
 
 impl OneDevice {
-    fn new(config: &TrainConfig, lane: &Arc<Lane>) -> Result<Self, Error> {
+    /// The network twice, for both regimes.
+    pub(super) fn new(config: &TrainConfig, lane: &Arc<Lane>) -> Result<Self, Error> {
         let objective = config.train.objective(target(config)?);
         let of = |regime| -> Result<Vec<BlockTrainer>, Error> {
             let blocks = network(config, regime)?.blocks;
@@ -271,7 +273,8 @@ impl OneDevice {
         Ok(seconds)
     }
 
-    fn backprop_step(&mut self, batch: &NoiseBatch) -> Result<Vec<f64>, Error> {
+    /// Seconds of a step of backprop.
+    pub(super) fn backprop_step(&mut self, batch: &NoiseBatch) -> Result<Vec<f64>, Error> {
         self.step += 1;
         let clock = Instant::now();
         self.backprop.handle(batch.message(self.step))?;
@@ -280,7 +283,7 @@ impl OneDevice {
     }
 
     /// Seconds of each block's local step, then of all of them.
-    fn local_step(&mut self, batch: &NoiseBatch) -> Result<Vec<f64>, Error> {
+    pub(super) fn local_step(&mut self, batch: &NoiseBatch) -> Result<Vec<f64>, Error> {
         self.step += 1;
         self.feature_bytes.clear();
         let mut message = batch.message(self.step);

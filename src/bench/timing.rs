@@ -1,5 +1,7 @@
 //! Repeated measurements and their spread.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 /// Times of one thing that was measured several times, in seconds.
@@ -72,6 +74,58 @@ pub fn mean_of<E>(n: usize, mut run: impl FnMut() -> Result<Vec<f64>, E>) -> Res
     Ok(sums.into_iter().map(|sum| sum / n as f64).collect())
 }
 
+/// How often a contestant of [`race`] runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Effort {
+    /// Runs that count, at least.
+    pub repeats: usize,
+    /// Seconds that they last in all, at least.
+    pub at_least_secs: f64,
+    /// Seconds after which no further run is started, whatever the rest says.
+    pub at_most_secs: f64,
+}
+
+impl Effort {
+    /// So many runs, more of those that are over at once, and one of those that take long.
+    pub fn of_repeats(repeats: usize) -> Self {
+        Self {
+            repeats,
+            at_least_secs: 0.02,
+            at_most_secs: 0.2 * repeats as f64,
+        }
+    }
+}
+
+/// Measures several things in turns, each after a run that does not count, unless that alone takes as long as all its runs
+/// may.
+pub fn race(contestants: &mut [Box<dyn FnMut() + '_>], effort: Effort) -> Vec<Spread> {
+    let clocked = |contestant: &mut Box<dyn FnMut() + '_>| {
+        let start = Instant::now();
+        contestant();
+        start.elapsed().as_secs_f64()
+    };
+    let mut columns: Vec<Vec<f64>> = Vec::with_capacity(contestants.len());
+    for contestant in &mut *contestants {
+        let warm_up = clocked(contestant);
+        let counts = warm_up >= effort.at_most_secs;
+        columns.push(Vec::from_iter(counts.then_some(warm_up)));
+    }
+    loop {
+        let mut any = false;
+        for (contestant, column) in contestants.iter_mut().zip(&mut columns) {
+            let so_far: f64 = column.iter().sum();
+            let enough = column.len() >= effort.repeats && so_far >= effort.at_least_secs;
+            if !enough && so_far < effort.at_most_secs {
+                column.push(clocked(contestant));
+                any = true;
+            }
+        }
+        if !any {
+            return columns.into_iter().filter_map(Spread::of).collect();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +162,30 @@ mod tests {
         let mut runs = [100.0, 1.0, 2.0, 6.0].into_iter();
         let mean = mean_of(3, || runs.next().map(|seconds| vec![seconds]).ok_or(()));
         assert_eq!(mean, Ok(vec![3.0]));
+    }
+
+    #[test]
+    fn short_runs_of_a_race_are_repeated_and_long_ones_are_not() {
+        let (mut n_short, mut n_long) = (0, 0);
+        let effort = Effort {
+            repeats: 3,
+            at_least_secs: 0.0,
+            at_most_secs: 0.02,
+        };
+        let long = std::time::Duration::from_millis(21);
+        let times = race(
+            &mut [
+                Box::new(|| n_short += 1),
+                Box::new(|| {
+                    n_long += 1;
+                    let start = Instant::now();
+                    while start.elapsed() < long {}
+                }),
+            ],
+            effort,
+        );
+        assert_eq!((n_short, n_long), (4, 1));
+        assert_eq!((times[0].repeats, times[1].repeats), (3, 1));
+        assert!(times[1].min >= 0.021);
     }
 }

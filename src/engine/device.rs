@@ -113,6 +113,14 @@ pub fn open_one(name: DeviceName) -> Result<Lane, Error> {
     })
 }
 
+/// The processor with a number of threads, at least 1, instead of one for each core.
+///
+/// # Errors
+/// [`Error::Device`] if the system has no more threads.
+pub fn cpu_with_threads(n_threads: usize) -> Result<Lane, Error> {
+    lane(DeviceName::Cpu, Device::flex(), n_threads)
+}
+
 /// Opens the named devices. Logical CPU devices share the cores evenly, one thread each at least.
 ///
 /// # Errors
@@ -137,24 +145,21 @@ pub fn open(names: &[DeviceName]) -> Result<Vec<Lane>, Error> {
                 DeviceName::Cuda(number) => (cuda(*number)?, 1),
                 DeviceName::Remote(address) => (remote::open(*address)?, 1),
             };
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(n_threads)
-                .thread_name({
-                    let name = *name;
-                    move |i| format!("{name}/{i}")
-                })
-                .build()
-                .map_err(|error| Error::Device {
-                    device: name.to_string(),
-                    reason: error.to_string(),
-                })?;
-            Ok(Lane {
-                name: *name,
-                device,
-                pool,
-            })
+            lane(*name, device, n_threads)
         })
         .collect()
+}
+
+fn lane(name: DeviceName, device: Device, n_threads: usize) -> Result<Lane, Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(n_threads.max(1))
+        .thread_name(move |i| format!("{name}/{i}"))
+        .build()
+        .map_err(|error| Error::Device {
+            device: name.to_string(),
+            reason: error.to_string(),
+        })?;
+    Ok(Lane { name, device, pool })
 }
 
 /// Cores that this process may use.

@@ -96,7 +96,7 @@ pub struct ParameterCounts {
 
 impl ModelConfig {
     /// Channels after each stage.
-    fn channels(&self) -> Vec<usize> {
+    pub fn channels(&self) -> Vec<usize> {
         let scaled =
             |stage: &ConvStageConfig| (stage.channels as f64 * self.width).round().max(1.0);
         self.stages

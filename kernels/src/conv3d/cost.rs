@@ -1,6 +1,6 @@
 //! Which algorithm to use: what each costs, in multiply-adds that the machine could do meanwhile.
 //!
-//! The constants are fitted to `examples/conv_speed.rs` on an AVX2 processor; only ratios matter.
+//! The constants are fitted to `brainage bench conv` on an AVX2 processor; only ratios matter.
 
 use super::merged::SHORT;
 use super::{Algorithm, Geometry, Layout, fft};

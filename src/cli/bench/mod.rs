@@ -1,5 +1,6 @@
 //! `brainage bench`: our own speed figures, one sub-command for each kind.
 
+pub mod conv;
 pub mod memory;
 pub mod pipeline;
 
@@ -11,7 +12,9 @@ use super::{Context, ExitStatus};
 
 /// Measure speed on this machine
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  brainage bench pipeline --devices cpu:0,cpu:1 --json")]
+#[command(
+    after_help = "Examples:\n  brainage bench pipeline --devices cpu:0,cpu:1 --json\n  brainage bench conv"
+)]
 pub struct Args {
     /// What to measure
     #[command(subcommand)]
@@ -25,6 +28,8 @@ pub enum Benchmark {
     Pipeline(pipeline::Args),
     /// Peak memory of a training step, local against backprop
     Memory(memory::Args),
+    /// The convolutions of brain networks and of ResNet-50, each algorithm and Burn's own, and whole networks
+    Conv(conv::Args),
 }
 
 /// Measures and prints.
@@ -35,7 +40,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     match &args.benchmark {
         Benchmark::Pipeline(args) => pipeline::run(args, context),
         Benchmark::Memory(args) => memory::run(args, context),
+        Benchmark::Conv(args) => conv::run(args, context),
     }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number: Option<usize> = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "not a whole number of at least 1".into())
 }
 
 /// The config that is measured: a file, or the small one inside the program, with changes.

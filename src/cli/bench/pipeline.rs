@@ -11,6 +11,7 @@ use crate::bench::pipeline_rows::{Row, rows};
 use crate::engine::device::{DeviceName, n_cores};
 
 use super::super::{CliError, Context, ExitStatus, Printer};
+use super::at_least_one;
 
 /// Measure block-local training on several devices against backprop on one
 ///
@@ -221,11 +222,6 @@ fn print_computed(bandwidth: f64, rows: &[Row], printer: &Printer) -> anyhow::Re
         printer.line(&format!("  blocks of {}: {placement}", row.name))?;
     }
     Ok(())
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    let number: Option<usize> = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "not a whole number of at least 1".into())
 }
 
 fn bandwidth(text: &str) -> Result<f64, String> {

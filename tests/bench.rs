@@ -1,0 +1,168 @@
+//! `bench` as its user runs it: measured numbers are positive and told from computed ones.
+
+mod program;
+
+use serde_json::Value;
+
+use program::{brainage, check_refusal};
+
+#[test]
+fn bench_pipeline_tells_measured_from_computed_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "bench",
+        "pipeline",
+        "--json",
+        "--batches=1",
+        "--repeats=2",
+        "--set=train.batch_size=1",
+        "--set=model.width=0.25",
+        "--set=model.head=gap-linear",
+    ];
+    let answer = brainage(folder.path(), &arguments).unwrap();
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    let json: Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert!(json["machine"]["threads"].as_u64().unwrap() > 0);
+    let rows = json["rows"].as_array().unwrap();
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap();
+    for name in [
+        "block-1/local-step",
+        "block-4/forward",
+        "local/1",
+        "run-even/2",
+    ] {
+        let row = row(name);
+        assert_eq!(
+            (&row["measured"], &row["repeats"]),
+            (&true.into(), &2.into()),
+            "{name}"
+        );
+        let [min, median, max] = ["min", "seconds", "max"].map(|key| row[key].as_f64().unwrap());
+        assert!(0.0 < min && min <= median && median <= max, "{name}");
+    }
+    assert_eq!(row("backprop/1")["speedup"], 1.0);
+    for name in [
+        "data-parallel/4",
+        "gpipe-m4/2",
+        "1f1b-m16/4",
+        "block-local-replicas/4",
+    ] {
+        assert_eq!(row(name)["measured"], false, "{name}");
+        assert_eq!(row(name)["min"], Value::Null, "{name}");
+    }
+    // On one device the computed pipeline is the sum of the measured blocks.
+    let blocks = (1..=4).map(|n| {
+        row(&format!("block-{n}/local-step"))["seconds"]
+            .as_f64()
+            .unwrap()
+    });
+    let computed = row("block-local/1")["seconds"].as_f64().unwrap();
+    assert!((computed - blocks.sum::<f64>()).abs() < 1e-9);
+}
+
+#[test]
+fn bench_pipeline_refuses_devices_of_several_kinds() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = brainage(
+        folder.path(),
+        &["bench", "pipeline", "--devices", "cpu:0,cpu"],
+    )
+    .unwrap();
+    check_refusal(&answer, 2, &["several kinds", "hint: "]);
+}
+
+/// Every number of `keys` in `row` is above 0, and the shortest time is no longer than the longest.
+fn check_measured(row: &Value, keys: &[&str]) {
+    for key in keys {
+        let number = row[key].as_f64().unwrap_or(f64::NAN);
+        assert!(number > 0.0, "{key} in {row}");
+    }
+    let [min, median, max] =
+        ["min", "seconds", "max"].map(|key| row[key].as_f64().unwrap_or(f64::NAN));
+    assert!(min <= median && median <= max, "{row}");
+}
+
+#[test]
+fn bench_conv_measures_every_algorithm_and_whole_networks() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "bench",
+        "conv",
+        "--json",
+        "--shapes=small",
+        "--threads=1",
+        "--repeats=1",
+    ];
+    let answer = brainage(folder.path(), &arguments).unwrap();
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    let json: Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!(json["threads"], 1);
+    assert!(json["peak_gflops"].as_f64().unwrap() > 0.0);
+
+    let rows = json["convolutions"].as_array().unwrap();
+    // Four stages, three passes.
+    assert_eq!(rows.len(), 12);
+    assert_eq!(rows[0]["shape"], "1→8 48×56×48 k3");
+    for (row, pass) in rows.iter().zip(
+        ["forward", "input-gradient", "weight-gradient"]
+            .iter()
+            .cycle(),
+    ) {
+        assert_eq!(
+            (&row["network"], &row["pass"]),
+            (&"brain-cnn-small".into(), &(*pass).into())
+        );
+        assert!(row["gflop"].as_f64().unwrap() > 0.0);
+        let speeds = row["speeds"].as_array().unwrap();
+        let by: Vec<_> = speeds.iter().map(|speed| speed["by"].as_str()).collect();
+        assert_eq!(by, ["direct", "gemm", "fft", "burn"].map(Some));
+        assert!(by.contains(&row["chosen"].as_str()));
+        for speed in speeds {
+            check_measured(
+                speed,
+                &["seconds", "min", "max", "repeats", "gflops", "peak_share"],
+            );
+        }
+    }
+
+    let networks = json["networks"].as_array().unwrap();
+    let what: Vec<_> = networks.iter().map(|row| row["what"].as_str()).collect();
+    let expected = [
+        "forward",
+        "backprop, dense",
+        "local, dense",
+        "backprop, eigen",
+        "local, eigen",
+    ];
+    assert_eq!(what, expected.map(Some));
+    for row in networks {
+        assert_eq!((&row["batch"], &row["repeats"]), (&4.into(), &1.into()));
+        check_measured(row, &["seconds", "min", "max", "gflop", "gflops"]);
+    }
+}
+
+#[test]
+fn bench_conv_prints_a_table_with_a_mark_at_what_the_program_uses() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "conv", "--shapes=small", "--repeats=1"];
+    let answer = brainage(folder.path(), &arguments).unwrap();
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    let rows = answer
+        .stdout
+        .lines()
+        .filter(|line| line.contains("gradient") || line.contains("forward "));
+    assert_eq!(
+        rows.filter(|line| line.contains('*')).count(),
+        12,
+        "{}",
+        answer.stdout
+    );
+    assert!(answer.stdout.contains("48×56×48, batch 4: local, eigen"));
+}
+
+#[test]
+fn bench_conv_refuses_shapes_that_it_does_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = brainage(folder.path(), &["bench", "conv", "--shapes", "vgg"]).unwrap();
+    check_refusal(&answer, 2, &["vgg", "resnet50-imagenet"]);
+}
