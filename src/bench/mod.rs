@@ -1,7 +1,7 @@
 //! Our own speed figures: what is measured on this machine, and what follows from it for others.
 //!
 //! [`timing`] repeats what is measured, [`machine`] says where; [`pipeline`] measures blocks, backprop and the pipelined
-//! run, [`speed_model`] and [`placement`] compute from those times what other methods and more devices would take, and
+//! run, [`speed_model`] and [`placement`](crate::engine::placement) compute from those times what other methods and more devices would take, and
 //! [`pipeline_rows`] makes one table of both. [`conv`] measures the convolutions of [`conv_shapes`], [`conv_network`]
 //! networks that are made of them. What is computed is never called measured. The command line prints; nothing is
 //! printed here.
