@@ -76,7 +76,10 @@ fn make_token(file: &Path) -> anyhow::Result<()> {
     }
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    writeln!(options.open(file)?, "{hex}")?;
+    let mut file = options.open(file)?;
+    for byte in bytes {
+        write!(file, "{byte:02x}")?;
+    }
+    writeln!(file)?;
     Ok(())
 }

@@ -93,7 +93,9 @@ pub fn loopback(text: &str) -> Result<SocketAddr, String> {
         .as_deref()
         .unwrap_or(text)
         .parse()
-        .map_err(|_| format!("`{text}` is no address, expected one such as 127.0.0.1:7000"))?;
+        .map_err(|error| {
+            format!("`{text}` is no address ({error}), expected one such as 127.0.0.1:7000")
+        })?;
     if address.ip().is_loopback() {
         Ok(address)
     } else {

@@ -182,8 +182,9 @@ impl<B: NormBackend, C: CheckpointStrategy> NormBackend for Autodiff<B, C> {
         gamma: FloatTensor<Self>,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let [gradient, input, mean, variance, gamma] =
-            [gradient, input, mean, variance, gamma].map(|t| t.into_primitive());
+        let (gradient, input) = (gradient.into_primitive(), input.into_primitive());
+        let (mean, variance) = (mean.into_primitive(), variance.into_primitive());
+        let gamma = gamma.into_primitive();
         let (of_input, of_gamma, of_beta) =
             B::relu_batch_norm_gradients(gradient, input, mean, variance, gamma, epsilon);
         (
