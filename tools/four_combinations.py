@@ -85,7 +85,7 @@ def table(args):
             f"| {weights} | {regime} | {METHODS[weights, regime]} | {spread(maes)} "
             f"| {' '.join(f'{mae:.2f}' for mae in maes)} | {block_errors(runs)} "
             f"| {statistics.mean(correlations):.2f} | {statistics.mean(baselines):.2f} "
-            f"| {statistics.mean(step_seconds(run) for run in runs):.3f} "
+            f"| {step_seconds(runs)} "
             f"| {counts['stored']:,} | {counts['composed'] - counts['auxiliary_heads']:,} |"
         )
     return "\n".join(lines)
@@ -109,10 +109,11 @@ def block_errors(runs):
     return " ".join(f"{statistics.mean(of_block):.2f}" for of_block in zip(*last))
 
 
-def step_seconds(run):
-    """Seconds of a step as the run's log of itself tells: median over the epochs."""
-    seconds = [event["seconds_per_step"] for event in events(run, "epoch") if event.get("seconds_per_step")]
-    return statistics.median(seconds) if seconds else float("nan")
+def step_seconds(runs):
+    """Median over epochs and seeds of the seconds of a step, as the logs tell them."""
+    epochs = [event for run in runs for event in events(run, "epoch")]
+    seconds = [epoch["seconds_per_step"] for epoch in epochs if epoch.get("seconds_per_step")]
+    return f"{statistics.median(seconds):.3f}" if seconds else "–"
 
 
 def parameters(args, run):

@@ -162,6 +162,8 @@ impl ConvolutionBackend for Flex {
         geometry: Geometry,
     ) -> FlexTensor {
         let [gradient, weight] = [gradient, weight].map(|t| t.to_contiguous());
+        #[cfg(test)]
+        input_gradients::note();
         let values = kernel::input_gradient(
             algorithm(&geometry, |g| kernel::choose(g, Pass::InputGradient)),
             &geometry,
@@ -278,9 +280,29 @@ impl<B: ConvolutionBackend, C: CheckpointStrategy> ConvolutionBackend for Autodi
     }
 }
 
+/// How many gradients of an input this thread has computed.
+#[cfg(test)]
+pub(super) mod input_gradients {
+    use std::cell::Cell;
+
+    thread_local!(static COUNT: Cell<usize> = const { Cell::new(0) });
+
+    pub(crate) fn note() {
+        COUNT.set(COUNT.get() + 1);
+    }
+
+    pub(crate) fn take() -> usize {
+        COUNT.take()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::train::{BRAIN_CNN_SMALL, TrainConfig};
+    use crate::engine::seed::Seed;
+    use crate::models::{Network, Regime};
+    use crate::nn::pass::{Pass, TrainingPass};
 
     fn volume<const D: usize>(dims: [usize; D], salt: usize, device: &Device) -> Tensor<D> {
         let n: usize = dims.iter().product();
@@ -350,5 +372,28 @@ mod tests {
         let gradients = output.sum().backward();
         assert!(weight.grad(&gradients).is_some());
         assert!(input.grad(&gradients).is_none());
+    }
+
+    #[test]
+    fn local_blocks_compute_no_gradient_of_their_input_and_backprop_computes_all_but_the_first() {
+        let changes = ["model.head=gap-linear".to_owned()];
+        let config = TrainConfig::parse(BRAIN_CNN_SMALL, "small.toml".as_ref(), &changes);
+        let model = config.expect("a config").model;
+        let device = Device::flex().autodiff();
+        let count = |regime| {
+            let network = Network::new(&model, 1, regime, Seed(1), &device).expect("a network");
+            input_gradients::take();
+            let mut features = volume([1, 1, 16, 16, 16], 1, &Device::flex());
+            for block in &network.blocks {
+                let pass = TrainingPass::new(Seed(1), 0, [0].into());
+                let mut pass = Pass::Training(pass);
+                let output = block.forward(Tensor::from_inner(features), &mut pass);
+                features = output.clone().inner();
+                block.outputs(output, &mut pass).sum().backward();
+            }
+            input_gradients::take()
+        };
+        assert_eq!(count(Regime::Local), 0);
+        assert_eq!(count(Regime::Backprop), 3);
     }
 }

@@ -105,6 +105,8 @@ impl PooledConvolutionBackend for Flex {
     ) -> FlexTensor {
         let [gradient, positions, weight] =
             [gradient, positions, weight].map(|t| t.to_contiguous());
+        #[cfg(test)]
+        super::conv3d_op::input_gradients::note();
         let values = kernel::pooled_input_gradient(
             algorithm(&geometry, |g| kernel::choose(g, Pass::InputGradient)),
             &geometry,
