@@ -24,6 +24,8 @@ const VERSION: u32 = 1;
 const STEP: &str = "step-";
 /// How states after the best epoch are called.
 const BEST: &str = "best-";
+/// States after best epochs that stay.
+const BEST_KEPT: usize = 2;
 
 /// The `[train.checkpoint]` part of a config.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,7 +119,7 @@ impl Checkpoints {
     /// What the file system answered.
     pub fn save_best(&self, checkpoint: &Checkpoint, epoch: u64) -> Result<(), Error> {
         self.write(checkpoint, &name_of(BEST, epoch))?;
-        self.remove_old(BEST, 2)
+        self.remove_old(BEST, BEST_KEPT)
     }
 
     fn write(&self, checkpoint: &Checkpoint, name: &str) -> Result<(), Error> {
@@ -153,15 +155,19 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The newest complete checkpoint.
+    /// The newest complete checkpoint, to go on from. What a kill kept [`Self::save`] from removing goes now.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] where it is damaged, or has other blocks than `n_blocks`.
     pub fn load_latest(&self, n_blocks: usize) -> Result<Option<Checkpoint>, Error> {
-        let newest = self.numbers(STEP)?.pop();
-        newest
-            .map(|step| self.load(&name_of(STEP, step), n_blocks))
-            .transpose()
+        let Some(step) = self.numbers(STEP)?.pop() else {
+            return Ok(None);
+        };
+        let checkpoint = self.load(&name_of(STEP, step), n_blocks)?;
+        self.remove_unfinished()?;
+        self.remove_old(STEP, self.keep)?;
+        self.remove_old(BEST, BEST_KEPT)?;
+        Ok(Some(checkpoint))
     }
 
     /// The state after the best epoch.
@@ -354,6 +360,23 @@ mod tests {
             blocks[0].optimizer["a.b"].as_slice::<f32>().unwrap(),
             [50.0, -50.0]
         );
+    }
+
+    #[test]
+    fn what_a_kill_left_of_older_checkpoints_goes_when_the_run_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        // Killed before the third one could go, and in the middle of writing a fourth.
+        let killed = Checkpoints::new(folder.path().to_path_buf(), 3);
+        for step in [10, 20, 30] {
+            killed.save(&checkpoint(step, &[0.5])).unwrap();
+        }
+        let unfinished = folder.path().join(format!("{TEMPORARY_PREFIX}step"));
+        fs_err::create_dir(&unfinished).unwrap();
+        let resumed = Checkpoints::new(folder.path().to_path_buf(), 2);
+        let latest = resumed.load_latest(1).unwrap().unwrap();
+        assert_eq!(latest.progress.step, 30);
+        assert_eq!(resumed.numbers(STEP).unwrap(), [20, 30]);
+        assert!(!unfinished.exists());
     }
 
     #[test]
