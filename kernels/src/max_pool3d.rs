@@ -4,7 +4,7 @@
 //! second look at the input.
 //!
 //! The loops choose without branches, since which voxel is largest cannot be foreseen; so written, the compiler makes
-//! vectors of them for whatever instructions [`Level::run`] allows.
+//! vectors of them for whatever instructions `Level::run` allows.
 
 #![expect(
     clippy::inline_always,
