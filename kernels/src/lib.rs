@@ -1,12 +1,13 @@
 //! Numeric kernels on plain slices, and files as slices: the only crate of the project that may contain `unsafe` code.
 //!
 //! Slices come from the engine's tensors and go back to them; nothing here knows of devices, gradients or what is in a
-//! file.
-//! Kernels use the rayon pool that they are called in, so a logical CPU device bounds them, and their results do not
+//! file. Kernels use the rayon pool that they are called in, so a logical CPU device bounds them, and their results do not
 //! depend on how many threads that pool has.
 
 pub mod batch_norm;
 pub mod conv3d;
+mod large_pages;
 pub mod mapped_file;
 pub mod max_pool3d;
+mod output;
 pub mod peak;

@@ -15,8 +15,8 @@
     reason = "gradients are not zeroed before they are written"
 )]
 
-use crate::conv3d::output::written;
 use crate::conv3d::simd::{Kernel, Level, Simd};
+use crate::output::written;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 

@@ -19,7 +19,6 @@ mod dots;
 pub mod fft;
 mod gemm;
 mod merged;
-pub(crate) mod output;
 mod packing;
 mod passes;
 mod pooled;

@@ -8,12 +8,12 @@
 use super::blocks::{Accumulate, CHANNELS, Start};
 use super::correlation::{Correlation, PackedWeights};
 use super::direct::Rows;
-use super::output::places;
 use super::packing::{Packing, Step, Tile, channel_block, part_that_fits, tiles, with_workspace};
 use super::passes::{OutputGradient, TASKS, channel_group};
 use super::simd::Level;
 use super::{Algorithm, Geometry, Layout, channel_sums, fft};
 use crate::max_pool3d::{self, Dims, PoolPlanes, Pooled};
+use crate::output::places;
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 

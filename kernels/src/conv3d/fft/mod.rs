@@ -21,7 +21,6 @@
 mod codelet;
 mod columns;
 mod lanes;
-mod pages;
 mod passes;
 mod plan;
 mod planes;
@@ -37,6 +36,7 @@ mod tests;
 use rayon::prelude::*;
 
 use super::{Geometry, Pass};
+use crate::large_pages;
 use crate::max_pool3d::Pooled;
 use lanes::Path;
 use passes::{Kernels, Outputs, Pass as Stages};
@@ -144,7 +144,7 @@ fn forward_on(
         return Vec::new();
     }
     let sizes = correlation(geometry);
-    let mut output = pages::untouched(vec![0.0; geometry.output_len()]);
+    let mut output = large_pages::untouched(vec![0.0; geometry.output_len()]);
     let Some(tiling) = Tiling::choose(&sizes, Kind::Correlate).filter(|_| !output.is_empty())
     else {
         return output;
@@ -180,7 +180,7 @@ fn input_gradient_on(
     {
         return Vec::new();
     }
-    let mut gradient = pages::untouched(vec![0.0; geometry.input_len()]);
+    let mut gradient = large_pages::untouched(vec![0.0; geometry.input_len()]);
     if geometry.output_len() == 0 || gradient.is_empty() {
         return gradient;
     }
@@ -250,8 +250,8 @@ fn forward_pooled_on(
         return crate::max_pool3d::forward(&output, dims);
     }
     let mut pooled = Pooled {
-        values: pages::untouched(vec![0.0; volumes * pooled_volume]),
-        positions: pages::untouched(vec![0; volumes * pooled_volume]),
+        values: large_pages::untouched(vec![0.0; volumes * pooled_volume]),
+        positions: large_pages::untouched(vec![0; volumes * pooled_volume]),
     };
     let kernels = Kernels {
         weight,

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
 use super::lanes::Line;
-use super::pages;
+use crate::large_pages;
 
 /// Most bytes that rest between calls.
 const KEPT_BYTES: usize = 512 << 20;
@@ -19,6 +19,13 @@ static KEPT: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
 pub(super) struct Buffer {
     lines: Vec<Line>,
     len: usize,
+}
+
+/// Lines of zeros.
+fn zeros(len: usize) -> Vec<Line> {
+    let mut lines = large_pages::with_capacity(len);
+    lines.resize(len, Line::ZERO);
+    lines
 }
 
 /// Lends `len` lines.
@@ -38,7 +45,7 @@ pub(super) fn lend(len: usize) -> Buffer {
     if lines.len() < len {
         // Nothing of the old contents is wanted: let go first, so both never stand side by side.
         drop(lines);
-        lines = pages::lines(len);
+        lines = zeros(len);
     }
     Buffer { lines, len }
 }
@@ -76,7 +83,7 @@ pub(super) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [Line]) -> R) -
     // Taken out while in use: a nested call would get memory of its own instead of a panic.
     let mut lines = SCRATCH.take();
     if lines.len() < len {
-        lines = pages::lines(len);
+        lines = zeros(len);
     }
     let result = work(&mut lines[..len]);
     SCRATCH.set(lines);
@@ -91,7 +98,7 @@ thread_local! {
 pub(super) fn with_voxels<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     let mut voxels = VOXELS.take();
     if voxels.len() < len {
-        voxels = pages::untouched(vec![0.0; len]);
+        voxels = large_pages::untouched(vec![0.0; len]);
     }
     let result = work(&mut voxels[..len]);
     VOXELS.set(voxels);

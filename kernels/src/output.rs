@@ -3,14 +3,14 @@
 
 use std::mem::MaybeUninit;
 
+use crate::large_pages;
+
 /// An array of `len` numbers.
 ///
 /// # Safety
 /// `write` must write every place.
 pub(crate) unsafe fn written(len: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
-    let mut numbers = Vec::with_capacity(len);
-    #[cfg(target_os = "linux")]
-    ask_for_large_pages(numbers.spare_capacity_mut());
+    let mut numbers = large_pages::with_capacity(len);
     write(&mut numbers.spare_capacity_mut()[..len]);
     // SAFETY: the caller vouches that `write` has written all of them.
     unsafe { numbers.set_len(len) };
@@ -25,20 +25,4 @@ pub(crate) unsafe fn places(numbers: &mut [f32]) -> &mut [MaybeUninit<f32>] {
     let (start, len) = (numbers.as_mut_ptr().cast(), numbers.len());
     // SAFETY: the same memory, borrowed for as long; the caller vouches that it will hold numbers.
     unsafe { std::slice::from_raw_parts_mut(start, len) }
-}
-
-/// First touching a page costs several times what writing it does; large pages are 512 times fewer. Where the kernel
-/// declines, nothing is lost.
-#[cfg(target_os = "linux")]
-fn ask_for_large_pages(numbers: &mut [MaybeUninit<f32>]) {
-    const LARGE_PAGE: usize = 2 << 20;
-    let bytes = size_of_val(numbers);
-    if bytes < 4 * LARGE_PAGE {
-        return;
-    }
-    let skip = numbers.as_ptr().align_offset(LARGE_PAGE);
-    let len = bytes.saturating_sub(4 * skip) / LARGE_PAGE * LARGE_PAGE;
-    let start = numbers.as_mut_ptr().wrapping_add(skip);
-    // SAFETY: the range lies inside the array, and the advice changes no contents.
-    let _declined = unsafe { libc::madvise(start.cast(), len, libc::MADV_HUGEPAGE) };
 }
