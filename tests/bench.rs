@@ -125,7 +125,7 @@ fn bench_conv_measures_every_algorithm_and_whole_networks() {
         }
     }
 
-    let networks = json["networks"].as_array().unwrap();
+    let networks = json["rows"].as_array().unwrap();
     let what: Vec<_> = networks.iter().map(|row| row["what"].as_str()).collect();
     let expected = [
         "forward",
@@ -135,6 +135,7 @@ fn bench_conv_measures_every_algorithm_and_whole_networks() {
         "local, eigen",
     ];
     assert_eq!(what, expected.map(Some));
+    assert_eq!(networks[0]["name"], "brain-cnn-small/forward");
     for row in networks {
         assert_eq!((&row["batch"], &row["repeats"]), (&4.into(), &1.into()));
         check_measured(row, &["seconds", "min", "max", "gflop", "gflops"]);
@@ -165,4 +166,21 @@ fn bench_conv_refuses_shapes_that_it_does_not_know() {
     let folder = tempfile::tempdir().unwrap();
     let answer = brainage(folder.path(), &["bench", "conv", "--shapes", "vgg"]).unwrap();
     check_refusal(&answer, 2, &["vgg", "resnet50-imagenet"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn bench_memory_measures_each_regime() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "memory", "--json", "--set=train.batch_size=1"];
+    let answer = brainage(folder.path(), &arguments).unwrap();
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    let json: Value = serde_json::from_str(&answer.stdout).unwrap();
+    let rows = json["rows"].as_array().unwrap();
+    let names: Vec<_> = rows.iter().map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, [Some("backprop/step"), Some("local/step")]);
+    // One volume of 48×56×48 voxels in f32 alone is 0.5 MB, its features after the first stage as much again.
+    for row in rows {
+        assert!(row["peak_mb"].as_f64().unwrap() > 1.0, "{row}");
+    }
 }

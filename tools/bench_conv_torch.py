@@ -222,7 +222,7 @@ def measure(asked, repeats):
     names = SHAPES[asked]
     return {
         "convolutions": [row for name in names for row in convolution_rows(name, repeats)],
-        "networks": [row for name in names if name in BRAINS for row in network_rows(name, repeats)],
+        "rows": [row for name in names if name in BRAINS for row in network_rows(name, repeats)],
     }
 
 
@@ -235,7 +235,7 @@ def print_alone(answer, peak):
             f"{row['network']:<18} {row['shape']:<24}{row['count']:>2} {row['pass'].replace('-', ' '):<15}"
             f"{row['gflop']:>6.2f} {1e3 * speed['min']:>9.2f} {speed['gflops']:>7.1f} {share}"
         )
-    for row in answer["networks"]:
+    for row in answer["rows"]:
         print(
             f"{row['network']}, batch {row['batch']}: {row['what']:<16} {row['gflop']:>7.2f} GFLOP, ms: median "
             f"{1e3 * row['seconds']:.1f}, min {1e3 * row['min']:.1f}, max {1e3 * row['max']:.1f}"
@@ -275,7 +275,7 @@ def side_by_side(arguments, asked):
                     if speed["by"] in ("burn", "torch", row["chosen"]):
                         by = speed["by"] if speed["by"] in ("burn", "torch") else "ours"
                         entry.setdefault(by, Merged()).add(speed)
-            for by, rows in [("ours", ours["networks"]), ("torch", theirs["networks"])]:
+            for by, rows in [("ours", ours["rows"]), ("torch", theirs["rows"])]:
                 for row in rows:
                     entry = networks.setdefault((row["network"], row["what"]), {"row": row})
                     entry.setdefault(by, Merged()).add(row)
@@ -362,7 +362,7 @@ def main():
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "convolutions": [row for part in answers for row in part["convolutions"]],
-        "networks": [row for part in answers for row in part["networks"]],
+        "rows": [row for part in answers for row in part["rows"]],
     }
     if arguments.json:
         print(json.dumps(answer, indent=2))

@@ -20,6 +20,8 @@ const WARM_UP_ROUNDS: usize = 1;
 /// One thing that a network does.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
+    /// Stable name for machines, such as `brain-cnn-128/step`: network, side of a cubic grid, and what it does.
+    pub name: String,
     /// The network.
     pub network: &'static str,
     /// `forward`, `backprop` or `local`, the latter two with the form of the weights.
@@ -56,11 +58,11 @@ pub fn measure(
     // first layer's.
     let (backprop, local) = (gflop(3 * all - first), gflop(2 * all));
     let counted = [
-        ("forward", gflop(all)),
-        ("backprop, dense", backprop),
-        ("local, dense", local),
-        ("backprop, eigen", backprop),
-        ("local, eigen", local),
+        ("forward", "forward", gflop(all)),
+        ("step", "backprop, dense", backprop),
+        ("local-step", "local, dense", local),
+        ("step-eigen", "backprop, eigen", backprop),
+        ("local-step-eigen", "local, eigen", local),
     ];
     let noise = NoiseBatch::new(batch, grid, config.train.seed);
     let of = |form| {
@@ -85,9 +87,14 @@ pub fn measure(
             Ok::<_, Error>(seconds)
         })
     })?;
+    let side = match grid {
+        [x, y, z] if x == y && y == z => format!("-{x}"),
+        _ => String::new(),
+    };
     let rows = counted.into_iter().zip(spreads);
     Ok(rows
-        .map(|((what, gflop), times)| Row {
+        .map(|((does, what, gflop), times)| Row {
+            name: format!("{name}{side}/{does}"),
             network: name,
             what,
             batch,

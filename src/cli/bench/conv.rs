@@ -77,7 +77,8 @@ struct Answer {
     /// What `BRAINAGE_CONV` forces in whole networks.
     forced: Option<String>,
     convolutions: Vec<Row>,
-    networks: Vec<conv_network::Row>,
+    /// Whole networks.
+    rows: Vec<conv_network::Row>,
 }
 
 /// Measures and prints the tables.
@@ -139,7 +140,7 @@ fn measure(args: &Args, forced: Option<String>, printer: &Printer) -> Result<Ans
         peak_gflops,
         forced,
         convolutions,
-        networks,
+        rows: networks,
     })
 }
 
@@ -202,7 +203,7 @@ fn line(row: &Row) -> String {
 }
 
 fn print_networks(answer: &Answer, printer: &Printer) -> anyhow::Result<()> {
-    if answer.networks.is_empty() {
+    if answer.rows.is_empty() {
         return Ok(());
     }
     printer.line("")?;
@@ -211,7 +212,7 @@ fn print_networks(answer: &Answer, printer: &Printer) -> anyhow::Result<()> {
         "{:<52}{:>8}{:>9}{:>9}{:>9}{:>9}",
         "", "GFLOP", "median", "min", "max", "GFLOP/s"
     ))?;
-    for row in &answer.networks {
+    for row in &answer.rows {
         let [x, y, z] = row.grid;
         let what = format!(
             "{} {x}×{y}×{z}, batch {}: {}",

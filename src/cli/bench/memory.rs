@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use brainage_pipelines::recipe::Recipe;
 use serde::Serialize;
 
+use crate::bench::machine::Machine;
 use crate::bench::memory::{StepMemory, measure_steps};
-use crate::config::train::TrainConfig;
 use crate::engine::device::DeviceName;
 use crate::models::Regime;
 
@@ -40,11 +40,23 @@ pub struct Args {
 /// The answer for machines.
 #[derive(Serialize)]
 struct Answer {
+    machine: Machine,
+    device: DeviceName,
     batch_size: usize,
     grid: [usize; 3],
-    backprop: StepMemory,
-    local: StepMemory,
+    rows: [Row; 2],
     local_over_backprop: f64,
+}
+
+/// A regime.
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    what: &'static str,
+    /// Most resident memory during the steps above what was there before them, 10^6 bytes.
+    peak_mb: f64,
+    /// Before the first step, 10^6 bytes.
+    before_mb: f64,
 }
 
 /// Measures and prints.
@@ -69,26 +81,35 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let [backprop, local] = [Regime::Backprop, Regime::Local].map(|regime| in_child(args, regime));
     let (backprop, local) = (backprop?, local?);
     let ratio = local.of_steps() as f64 / backprop.of_steps().max(1) as f64;
-    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let row = |name, what, memory: StepMemory| Row {
+        name,
+        what,
+        peak_mb: memory.of_steps() as f64 / 1e6,
+        before_mb: memory.before as f64 / 1e6,
+    };
+    let rows = [
+        row("backprop/step", "backprop", backprop),
+        row("local/step", "local", local),
+    ];
     let [x, y, z] = grid;
-    let TrainConfig { train, .. } = &config;
+    let batch_size = config.train.batch_size;
     printer.line(&format!(
-        "peak memory of a step, batches of {} volumes, {x}×{y}×{z}, on {}",
-        train.batch_size, args.device
+        "peak memory of a step, batches of {batch_size} volumes, {x}×{y}×{z}, on {}",
+        args.device
     ))?;
-    for (name, memory) in [("backprop", backprop), ("local", local)] {
+    for row in &rows {
         printer.line(&format!(
-            "  {name:9} {:8.0} MB above {:.0} MB",
-            megabytes(memory.of_steps()),
-            megabytes(memory.before)
+            "  {:9} {:8.0} MB above {:.0} MB",
+            row.what, row.peak_mb, row.before_mb
         ))?;
     }
     printer.line(&format!("  local / backprop = {:.0} %", 100.0 * ratio))?;
     printer.object(&Answer {
-        batch_size: train.batch_size,
+        machine: Machine::here(),
+        device: args.device,
+        batch_size,
         grid,
-        backprop,
-        local,
+        rows,
         local_over_backprop: ratio,
     })?;
     Ok(ExitStatus::Done)
