@@ -380,3 +380,17 @@ fn a_demo_leaves_a_folder_alone_that_holds_something_else() {
     check_refusal(&answer, 1, &["holds something else", "--out"]);
     assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
 }
+
+#[cfg(not(feature = "remote"))]
+#[test]
+fn a_worker_of_a_program_that_cannot_lend_says_so_and_makes_no_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["worker", "--listen=127.0.0.1:0", "--token-file=token"];
+    let answer = brainage(folder.path(), &arguments).unwrap();
+    check_refusal(
+        &answer,
+        1,
+        &["without the feature `remote`", "--features remote"],
+    );
+    assert!(!folder.path().join("token").exists());
+}

@@ -18,9 +18,11 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 const HEADS: &str = "8";
-const EPOCHS: u64 = 6;
-/// Kills spread over the run: one before the first step, the others after 0/10, 1/10 … 10/10 of all steps.
-const KILLS: u64 = 12;
+const EPOCHS: u64 = 8;
+/// Kills spread over the run: one before the first step, the others after 0/12, 1/12 … 11/12 of all steps.
+const KILLS: u64 = 13;
+/// Kills that have to find the program running. The last ones may come late: a busy machine says late how far it came.
+const FEWEST_KILLS: u64 = 9;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 /// How long the program may take to come so far; a hundred times what it takes.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -29,8 +31,10 @@ const PATIENCE: Duration = Duration::from_mins(5);
 struct Study {
     folder: tempfile::TempDir,
     whole: Run,
-    /// Wall time of the undisturbed training.
+    /// Wall time of the undisturbed training, preprocessing included.
     took: Duration,
+    /// Wall time of one of its steps, the slowest epoch's.
+    step: Duration,
 }
 
 /// What a training left.
@@ -65,10 +69,12 @@ impl Study {
         check_ended_well(&training.output().expect("started"));
         let took = started.elapsed();
         let whole = run_in(folder.path(), "whole");
+        let step = slowest_step(&folder.path().join("whole/metrics.jsonl"));
         Self {
             folder,
             whole,
             took,
+            step,
         }
     }
 
@@ -148,6 +154,18 @@ fn events_of(log: &Path) -> Vec<Event> {
     events.into_iter().map(Event::reproducible).collect()
 }
 
+/// Wall time of a step in the epoch where steps took longest.
+fn slowest_step(log: &Path) -> Duration {
+    let events = metrics_log::read(log).expect("a log");
+    let seconds = events.iter().filter_map(|event| match event {
+        Event::Epoch {
+            seconds_per_step, ..
+        } => *seconds_per_step,
+        _ => None,
+    });
+    Duration::from_secs_f64(seconds.fold(0.0, f64::max))
+}
+
 /// Steps that were taken.
 fn steps_of(events: &[Event]) -> u64 {
     let last = events.iter().rev().find_map(|event| match event {
@@ -195,11 +213,9 @@ fn a_training_that_is_killed_again_and_again_ends_with_the_bytes_of_one_that_nev
     let mut n_killed = 0;
     for number in 0..KILLS {
         let mut program = life().spawn().expect("started");
-        // A step takes less than this, since the whole also holds preprocessing.
-        let moment = study.took / study.n_steps() as u32;
         let (n_steps, longest) = match number.checked_sub(1) {
-            None => (0, study.took),
-            Some(tenths) => (study.n_steps() * tenths / (KILLS - 2), moment),
+            None => (0, study.took / 2),
+            Some(part) => (study.n_steps() * part / (KILLS - 1), study.step),
         };
         if wait_for(&mut program, &log, n_steps) {
             sleep(longest.mul_f64(rng.random_range(0.0..1.0)));
@@ -208,7 +224,10 @@ fn a_training_that_is_killed_again_and_again_ends_with_the_bytes_of_one_that_nev
         let status = program.wait().expect("a status");
         n_killed += u64::from(status.code().is_none());
     }
-    assert!(n_killed >= 10, "only {n_killed} came before the end");
+    assert!(
+        n_killed >= FEWEST_KILLS,
+        "only {n_killed} came before the end"
+    );
     let output = life().output().expect("started");
     check_ended_well(&output);
     let killed = run_in(study.path(), "killed");

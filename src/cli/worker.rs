@@ -37,6 +37,12 @@ pub struct Args {
 /// # Errors
 /// Where there is no token, the device is not there, or the address is in use.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    if !cfg!(feature = "remote") {
+        let hint = "build it with `cargo build --release --features remote`";
+        return Err(
+            CliError::failed("this program was built without the feature `remote`", hint).into(),
+        );
+    }
     let named = args.token_file.clone();
     let Some(file) = named.or_else(|| std::env::var_os(TOKEN_FILE).map(PathBuf::from)) else {
         let hint = format!("give --token-file, or {TOKEN_FILE} in the environment");
