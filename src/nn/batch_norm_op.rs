@@ -38,7 +38,66 @@ pub(super) fn relu_batch_norm(
     (Tensor::from_dispatch(values), (mean, variance))
 }
 
-/// Back ends that have our kernels.
+/// Whether [`relu_normalize`] can be called with such an input: nothing is recorded for gradients.
+pub(super) fn is_ours_untracked(input: &Tensor<5>) -> bool {
+    input.device() == Device::flex()
+}
+
+/// Rectifies and normalizes by given statistics.
+///
+/// # Shapes
+/// Input `[batch, channels, x, y, z]`, unchanged; all else `[channels]`.
+pub(super) fn relu_normalize(
+    input: Tensor<5>,
+    (mean, variance): BatchStatistics,
+    [gamma, beta]: [Tensor<1>; 2],
+    epsilon: f64,
+) -> Tensor<5> {
+    let [mean, variance, gamma, beta] = [mean, variance, gamma, beta].map(Tensor::into_dispatch);
+    let input = input.into_dispatch();
+    let epsilon = epsilon as f32;
+    let values = Dispatch::relu_normalize(input, mean, variance, gamma, beta, epsilon);
+    Tensor::from_dispatch(values)
+}
+
+/// Back ends that have our kernel for networks that are not trained.
+#[backend_extension(Flex)]
+trait NormalizeBackend: Backend {
+    fn relu_normalize(
+        input: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self>;
+}
+
+impl NormalizeBackend for Flex {
+    fn relu_normalize(
+        input: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        epsilon: f32,
+    ) -> FlexTensor {
+        let input = input.to_contiguous();
+        let [mean, variance, gamma, beta] =
+            [mean, variance, gamma, beta].map(|t| t.to_contiguous());
+        let of = Channels {
+            mean: numbers(&mean),
+            variance: numbers(&variance),
+            gamma: numbers(&gamma),
+            beta: numbers(&beta),
+            epsilon,
+        };
+        let values = kernel::normalize(numbers(&input), kernel_dims(&input), of);
+        tensor(values, input.shape().dims::<5>())
+    }
+}
+
+/// Back ends that have our kernels for training.
 #[backend_extension(Flex, Autodiff)]
 trait NormBackend: Backend {
     /// Values, means and variances.

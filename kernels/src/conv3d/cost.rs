@@ -2,8 +2,9 @@
 //!
 //! The constants are fitted to `brainage bench conv` on an AVX2 processor; only ratios matter.
 
+use super::blocks::CHANNELS;
 use super::merged::SHORT;
-use super::{Algorithm, Geometry, Layout, fft};
+use super::{Algorithm, Geometry, fft};
 
 /// The three results of a convolution that training asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,15 +19,29 @@ pub enum Pass {
 
 /// Multiply-adds that a direct convolution does in the time that the transforms take for a counted cycle: about 13 in a
 /// real one, and counted cycles leave out some of the waiting for memory.
-const MACS_A_CYCLE: f64 = 16.0;
+const MACS_A_CYCLE: f64 = 14.0;
 /// Fewest numbers in a kernel for which transforms pay: those of 3×3×3; images with 3×3 kernels were faster without.
 const FEWEST_TAPS: usize = 27;
 /// Numbers in a vector.
 const LANES: usize = 8;
-/// What it costs to copy a number into the matrix that GEMM multiplies.
-const COPY: f64 = 7.0;
-/// The same for weight gradients, whose products wait more for memory.
-const COPY_FOR_WEIGHTS: f64 = 11.0;
+/// What a multiply-add of GEMM costs: its inner loop is shorter of instructions, but factors are copied once more.
+const GEMM_MAC: f64 = 0.95;
+/// What it costs to copy a number into the matrix that GEMM multiplies, or to add a product to its voxel.
+const COPY: f64 = 12.0;
+/// The same for weight gradients, whose copies are read once.
+const COPY_FOR_WEIGHTS: f64 = 30.0;
+/// Numbers that could be copied while a row, however short, is begun.
+const BEGIN_ROW: f64 = 8.0;
+/// What it costs to join a number of a short row to others, for weight gradients.
+const JOIN: f64 = 7.0;
+/// How much a direct convolution with one tap costs more than its products: what is packed is used once.
+const ONE_TAP: f64 = 1.2;
+/// The same for steps along z, where voxels are packed one by one.
+const STEPPED: f64 = 1.5;
+/// The same for gradients of such inputs, which are also put in their places one by one.
+const STEPPED_GRADIENT: f64 = 2.0;
+/// Positions that could be multiplied while a plane is begun.
+const BEGIN_PLANE: f64 = 4.0;
 
 /// The cheaper algorithm.
 pub fn choose(geometry: &Geometry, pass: Pass) -> Algorithm {
@@ -60,66 +75,91 @@ pub fn choose_pooled(geometry: &Geometry) -> Algorithm {
 
 /// What a pass costs.
 fn cost(algorithm: Algorithm, g: &Geometry, pass: Pass) -> f64 {
-    let Some(layout) = algorithm.layout() else {
-        if g.kernel.iter().product::<usize>() < FEWEST_TAPS {
-            return f64::INFINITY;
-        }
-        return fft::cycles(g, pass) * MACS_A_CYCLE;
-    };
-    let [x, y, z] = match pass {
-        Pass::Forward | Pass::WeightGradient => g.output(),
-        // As many as each phase of the stride has.
+    match algorithm {
+        Algorithm::Direct => direct(g, pass),
+        Algorithm::Gemm => gemm(g, pass),
+        Algorithm::Fft if g.kernel.iter().product::<usize>() < FEWEST_TAPS => f64::INFINITY,
+        Algorithm::Fft => fft::cycles(g, pass) * MACS_A_CYCLE,
+    }
+}
+
+/// Products with whole vectors of positions and whole groups of output channels.
+fn direct(g: &Geometry, pass: Pass) -> f64 {
+    // The gradient of the input is a convolution of its own, in phases if the stride has several.
+    let ([x, y, z], out_channels) = match pass {
+        Pass::Forward | Pass::WeightGradient => (g.output(), g.out_channels),
         Pass::InputGradient => {
-            std::array::from_fn(|axis| g.input[axis].div_ceil(g.stride[axis].max(1)))
+            let phase = |axis: usize| g.input[axis].div_ceil(g.stride[axis].max(1));
+            (std::array::from_fn(phase), g.in_channels)
         }
     };
-    let out_channels = match pass {
-        Pass::Forward | Pass::WeightGradient => g.out_channels,
-        Pass::InputGradient => g.in_channels,
+    let in_channels = g.in_channels + g.out_channels - out_channels;
+    let vectors = |positions: usize| positions.next_multiple_of(LANES) as f64;
+    let positions = if pass == Pass::WeightGradient && y * z < SHORT {
+        vectors(x * y * z) + JOIN * (x * y * z) as f64 / out_channels.max(1) as f64
+    } else {
+        x as f64 * (vectors(y * z) + BEGIN_PLANE)
     };
-    let whole_vectors = |positions: usize| positions.next_multiple_of(LANES) as f64;
+    let n_taps = g.kernel.iter().product::<usize>();
+    let products = g.batch * out_channels.next_multiple_of(CHANNELS) * in_channels * n_taps;
+    let one_tap = if n_taps == 1 { ONE_TAP } else { 1.0 };
+    let stepped = match pass {
+        _ if g.stride[2] <= 1 => 1.0,
+        Pass::Forward | Pass::WeightGradient => STEPPED,
+        Pass::InputGradient => STEPPED_GRADIENT,
+    };
+    positions * products as f64 * one_tap * stepped
+}
+
+/// Products, and what the matrix costs, of which each number meets all channels on the other side.
+fn gemm(g: &Geometry, pass: Pass) -> f64 {
+    let one_tap = g.kernel == [1; 3] && g.stride == [1; 3] && g.padding == [0; 3];
     let copy = match pass {
+        _ if one_tap => 0.0,
         Pass::Forward | Pass::InputGradient => COPY,
         Pass::WeightGradient => COPY_FOR_WEIGHTS,
     };
-    let joined = |copy: f64| {
-        whole_vectors(x * y * z) + copy * (x * y * z) as f64 / out_channels.max(1) as f64
-    };
-    let positions = match (layout, pass) {
-        (Layout::Rows, Pass::WeightGradient) if y * z < SHORT => joined(COPY),
-        (Layout::Rows, _) => x as f64 * whole_vectors(y * z),
-        (Layout::Columns, _) => joined(copy),
-    };
-    let products_each = g.macs() as f64 / (x * y * z).max(1) as f64;
-    positions * products_each
+    let copy = copy * (1.0 + BEGIN_ROW / g.output()[2].max(1) as f64);
+    g.macs() as f64 * (GEMM_MAC + copy / g.out_channels.max(1) as f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn choices(channels: [usize; 2], input: [usize; 3]) -> [Algorithm; 3] {
+    /// For values, gradient of the input, gradient of the weights; a kernel as long in every axis that the input has.
+    fn choices(channels: [usize; 2], input: [usize; 3], kernel: usize) -> [Algorithm; 3] {
+        let kernel = input.map(|side| if side == 1 { 1 } else { kernel });
         let geometry = Geometry {
             batch: 4,
             in_channels: channels[0],
             out_channels: channels[1],
             input,
-            kernel: [3; 3],
+            kernel,
             stride: [1; 3],
-            padding: [1; 3],
+            padding: kernel.map(|side| side / 2),
         };
         [Pass::Forward, Pass::InputGradient, Pass::WeightGradient]
             .map(|pass| choose(&geometry, pass))
     }
 
     #[test]
-    fn large_planes_are_convolved_directly_and_small_ones_with_many_channels_as_matrices() {
-        assert_eq!(choices([1, 8], [48, 56, 48]), [Algorithm::Direct; 3]);
-        // Transforms take over where there are more channels.
-        assert_eq!(choices([16, 32], [12, 14, 12]), [Algorithm::Fft; 3]);
-        let small = choices([64, 128], [5, 5, 5]);
-        // The direct weight gradient joins small planes itself.
-        assert_eq!(small, [Algorithm::Gemm, Algorithm::Gemm, Algorithm::Direct]);
+    fn few_channels_are_convolved_directly_but_a_gradient_of_one_channel_by_matrices() {
+        let [values, of_input, of_weights] = choices([1, 8], [48, 56, 48], 3);
+        assert_eq!([values, of_weights], [Algorithm::Direct; 2]);
+        assert_eq!(of_input, Algorithm::Gemm);
+        assert_eq!(choices([64, 64], [1, 32, 32], 3), [Algorithm::Direct; 3]);
+    }
+
+    #[test]
+    fn volumes_with_more_channels_are_convolved_by_fourier_transforms() {
+        assert_eq!(choices([16, 32], [12, 14, 12], 3), [Algorithm::Fft; 3]);
+    }
+
+    #[test]
+    fn one_tap_is_a_product_of_matrices() {
+        assert_eq!(choices([64, 256], [1, 32, 32], 1), [Algorithm::Gemm; 3]);
+        assert_eq!(choices([512, 64], [4, 5, 4], 1), [Algorithm::Gemm; 3]);
     }
 
     #[test]
@@ -146,6 +186,6 @@ mod tests {
 
     #[test]
     fn an_empty_output_has_an_algorithm() {
-        assert_eq!(choices([1, 1], [0; 3]), [Algorithm::Direct; 3]);
+        assert_eq!(choices([1, 1], [0; 3], 3), [Algorithm::Direct; 3]);
     }
 }

@@ -5,11 +5,13 @@
 //! `[out, in, kx, ky, kz]`, output `[batch, out, x', y', z']`.
 //!
 //! Borders are computed as if the padding were in memory: an infinite weight or gradient that meets a padding zero gives
-//! NaN. Results do not depend on the number of threads.
+//! NaN (not in input gradients by GEMM, which never meet the padding). Results do not depend on the number of threads.
 //!
-//! Besides the result, a call needs one workspace a thread (about 300 kB, more only if one row of outputs needs more; for
-//! weight gradients of small planes about 1 MB and 3 kB for each output channel), a copy of the weights, for weight
-//! gradients at most 16 times their number in f64, and for input gradients with strides one phase of the result.
+//! Besides the result, a call needs one workspace a thread and, for weight gradients, sums in f64. Direct: about 300 kB (more
+//! only if one row of outputs needs more; for weight gradients of small planes about 1 MB and 3 kB for each output channel), a
+//! copy of the weights, at most 16 times their number of sums, and for input gradients with strides one phase of the result.
+//! GEMM: about 1 MB for each of factor and product, and for weight gradients the weights of a group of channels once more a
+//! task. Fourier transforms: see [`fft`].
 
 mod blocks;
 mod correlation;
@@ -24,6 +26,7 @@ mod passes;
 mod pooled;
 #[cfg(test)]
 mod reference;
+mod row_copy;
 pub(crate) mod simd;
 #[cfg(test)]
 mod tests;
@@ -36,7 +39,6 @@ pub use pooled::{
 
 use correlation::{Correlation, PackedWeights, Phase};
 use direct::Rows;
-use gemm::Columns;
 use passes::OutputGradient;
 use rayon::prelude::*;
 use simd::Level;
@@ -175,10 +177,13 @@ fn forward_at(
 ) -> Vec<f32> {
     let c = Correlation::of_values(g);
     if !c.is_empty() {
+        if matches!(layout, Layout::Columns) {
+            return gemm::forward(level, &c, (input, weight, bias));
+        }
         let n_taps = c.n_taps();
         let weight =
             |o: usize, i: usize, tap: usize| weight[(o * c.in_channels + i) * n_taps + tap];
-        return correlate(level, layout, &c, (input, &weight, bias));
+        return correlate(level, &c, (input, &weight, bias));
     }
     let mut output = vec![0.0; g.output_len()];
     if let Some(bias) = bias {
@@ -191,7 +196,6 @@ fn forward_at(
 
 fn correlate(
     level: Level,
-    layout: Layout,
     c: &Correlation,
     (input, weight, bias): (
         &[f32],
@@ -200,11 +204,7 @@ fn correlate(
     ),
 ) -> Vec<f32> {
     let weights = PackedWeights::new(c, packing::channel_block(c), weight);
-    let arrays = (input, &weights, bias);
-    match layout {
-        Layout::Rows => passes::values(level, c, &Rows::new(c, 1), arrays),
-        Layout::Columns => passes::values(level, c, &Columns::new(c), arrays),
-    }
+    passes::values(level, c, &Rows::new(c, 1), (input, &weights, bias))
 }
 
 /// Gradient of the input, given the gradient of the output.
@@ -236,6 +236,13 @@ fn input_gradient_at(
     g: &Geometry,
     (output_gradient, weight): (&[f32], &[f32]),
 ) -> Vec<f32> {
+    if matches!(layout, Layout::Columns) {
+        let c = Correlation::of_values(g);
+        if c.is_empty() {
+            return vec![0.0; g.input_len()];
+        }
+        return gemm::input_gradient(level, &c, (output_gradient, weight));
+    }
     let n_taps: usize = g.kernel.iter().product();
     let mut gradient = Vec::new();
     for phase in Phase::all(g) {
@@ -246,9 +253,9 @@ fn input_gradient_at(
             |o: usize, i: usize, tap: usize| weight[(i * g.in_channels + o) * n_taps + taps[tap]];
         let arrays = (output_gradient, &weight, None);
         if phase.is_whole() {
-            return correlate(level, layout, c, arrays);
+            return correlate(level, c, arrays);
         }
-        let part = correlate(level, layout, c, arrays);
+        let part = correlate(level, c, arrays);
         gradient.resize(g.input_len(), 0.0);
         phase.scatter(&part, &mut gradient, g.input);
     }
@@ -297,9 +304,12 @@ fn weight_gradient_at(
             input,
             output_gradient,
         ),
-        Layout::Columns => {
-            passes::weight_gradient(level, c, &Columns::new(c), input, output_gradient)
-        }
+        Layout::Columns => match output_gradient {
+            OutputGradient::Dense(gradient) => gemm::weight_gradient(level, c, input, gradient),
+            OutputGradient::Pooled(pooled) => pooled::with_full(g, pooled, |full| {
+                gemm::weight_gradient(level, c, input, full)
+            }),
+        },
     }
 }
 

@@ -1,7 +1,6 @@
-//! Tiles of the output, and what a packing of the inputs for one tile offers the inner loops.
+//! Tiles of the output, and where the inner loops find the packed inputs of a tile.
 
 use super::correlation::Correlation;
-use super::simd::Level;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -10,23 +9,6 @@ use std::ops::Range;
 const TAPS_AT_ONCE: usize = 288;
 /// Numbers in a packed buffer, if a single row of outputs needs no more: about half of a second-level cache.
 pub(crate) const BUFFER: usize = 56 << 10;
-
-/// A packing: where the inputs of one tile lie, so that the inputs of any tap are contiguous in the position.
-pub(crate) trait Packing: Sync {
-    /// Input channels that are packed together.
-    fn channel_block(&self) -> usize;
-    /// `[nx, ny]` of the tiles; more than one x only with whole planes.
-    fn tile(&self) -> [usize; 2];
-    /// How many x of a tile are packed, and computed, at once.
-    fn step(&self) -> usize;
-    /// Numbers in the buffer, with what the inner loops may read beyond.
-    fn buffer_len(&self) -> usize;
-    /// Packs input channels of one sample, at most a block, for the x of a step. The steps of a tile come in order and
-    /// find the buffer as the one before left it.
-    fn pack(&self, level: Level, channels: &[f32], step: &Step, buffer: &mut [f32]);
-    /// The step's outputs, in runs that the packed inputs have, too.
-    fn segments(&self, step: &Step) -> Vec<Segment<'_>>;
-}
 
 /// Outputs that are computed at once: `xs` of a tile.
 #[derive(Clone, Debug)]

@@ -3,9 +3,10 @@
 
 use super::blocks::{Accumulate, CHANNELS, Start};
 use super::correlation::{Correlation, PackedWeights};
+use super::direct::Rows;
 use super::dots::{DotSegment, Dots, POSITIONS};
 use super::merged::Merged;
-use super::packing::{BUFFER, Packing, Step, Tile, tiles, with_workspace};
+use super::packing::{BUFFER, Step, Tile, tiles, with_workspace};
 use super::pooled::PooledGradient;
 use super::simd::Level;
 use crate::max_pool3d::ExpandRows;
@@ -39,7 +40,7 @@ struct ValuesTask<'o> {
 pub(crate) fn values(
     level: Level,
     c: &Correlation,
-    packing: &impl Packing,
+    packing: &Rows,
     arrays: (&[f32], &PackedWeights, Option<&[f32]>),
 ) -> Vec<f32> {
     let write = |output: &mut [MaybeUninit<f32>]| write_values(level, c, packing, arrays, output);
@@ -51,7 +52,7 @@ pub(crate) fn values(
 fn write_values(
     level: Level,
     c: &Correlation,
-    packing: &impl Packing,
+    packing: &Rows,
     (input, weights, bias): (&[f32], &PackedWeights, Option<&[f32]>),
     output: &mut [MaybeUninit<f32>],
 ) {
@@ -128,7 +129,7 @@ pub(crate) enum OutputGradient<'a> {
 
 impl OutputGradient<'_> {
     /// Numbers that [`OutputGradient::expand`] wants for a step of one sample.
-    fn expanded_len(self, c: &Correlation, packing: &impl Packing) -> usize {
+    fn expanded_len(self, c: &Correlation, packing: &Rows) -> usize {
         match self {
             Self::Dense(_) => 0,
             Self::Pooled(_) => c.out_channels * packing.step() * packing.tile()[1] * c.output[2],
@@ -199,7 +200,7 @@ impl OutputGradient<'_> {
 pub(crate) fn weight_gradient(
     level: Level,
     c: &Correlation,
-    packing: &impl Packing,
+    packing: &Rows,
     input: &[f32],
     output_gradient: OutputGradient<'_>,
 ) -> Vec<f32> {
@@ -239,7 +240,7 @@ struct WeightItem {
 }
 
 /// All tiles of all samples. Tiny volumes go together, for long dot products.
-fn weight_items(c: &Correlation, packing: &impl Packing) -> Vec<WeightItem> {
+fn weight_items(c: &Correlation, packing: &Rows) -> Vec<WeightItem> {
     let tiles = tiles(c.output, packing.tile());
     let together = if packing.step() >= c.output[0] && tiles.len() == 1 {
         let most = (POSITIONS / c.n_positions()).min(BUFFER / packing.buffer_len());
@@ -261,7 +262,7 @@ fn weight_items(c: &Correlation, packing: &impl Packing) -> Vec<WeightItem> {
 fn block_sums(
     level: Level,
     c: &Correlation,
-    packing: &impl Packing,
+    packing: &Rows,
     (input, output_gradient): (&[f32], OutputGradient<'_>),
     block: usize,
     items: &[WeightItem],

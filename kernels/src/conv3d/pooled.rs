@@ -8,7 +8,7 @@
 use super::blocks::{Accumulate, CHANNELS, Start};
 use super::correlation::{Correlation, PackedWeights};
 use super::direct::Rows;
-use super::packing::{Packing, Step, Tile, channel_block, part_that_fits, tiles, with_workspace};
+use super::packing::{Step, Tile, channel_block, part_that_fits, tiles, with_workspace};
 use super::passes::{OutputGradient, TASKS, channel_group};
 use super::simd::Level;
 use super::{Algorithm, Geometry, Layout, channel_sums, fft};
@@ -324,7 +324,11 @@ pub fn pooled_bias_gradient(geometry: &Geometry, gradient: &[f32]) -> Vec<f32> {
 static FULL: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
 /// Lends the output's gradient.
-fn with_full<R>(g: &Geometry, gradient: PooledGradient<'_>, work: impl FnOnce(&[f32]) -> R) -> R {
+pub(super) fn with_full<R>(
+    g: &Geometry,
+    gradient: PooledGradient<'_>,
+    work: impl FnOnce(&[f32]) -> R,
+) -> R {
     let kept = || FULL.lock().unwrap_or_else(PoisonError::into_inner);
     let mut numbers = kept().pop().unwrap_or_default();
     if numbers.len() < g.output_len() {

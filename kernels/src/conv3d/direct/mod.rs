@@ -8,14 +8,11 @@
     reason = "so that the caller's instruction set reaches the code"
 )]
 
-mod row_copy;
-
 use super::blocks::SLACK;
 use super::correlation::Correlation;
-use super::packing::{BUFFER, Offsets, Packing, Segment, Step, channel_block, part_that_fits};
+use super::packing::{BUFFER, Offsets, Segment, Step, channel_block, part_that_fits};
+use super::row_copy::{RowCopy, zero};
 use super::simd::{Kernel, Level, Simd};
-pub(crate) use row_copy::copy;
-use row_copy::{RowCopy, zero};
 use std::ops::Range;
 
 /// Tasks to cut a pass into, if the planes that neighbours both pack are few against their own.
@@ -149,24 +146,30 @@ impl Rows {
     }
 }
 
-impl Packing for Rows {
-    fn channel_block(&self) -> usize {
+impl Rows {
+    /// Input channels that are packed together.
+    pub(crate) fn channel_block(&self) -> usize {
         self.channel_block
     }
 
-    fn tile(&self) -> [usize; 2] {
+    /// `[nx, ny]` of the tiles; more than one x only with whole planes.
+    pub(crate) fn tile(&self) -> [usize; 2] {
         self.tile
     }
 
-    fn step(&self) -> usize {
+    /// How many x of a tile are packed, and computed, at once.
+    pub(crate) fn step(&self) -> usize {
         self.step
     }
 
-    fn buffer_len(&self) -> usize {
+    /// Numbers in the buffer, with what the inner loops may read beyond.
+    pub(crate) fn buffer_len(&self) -> usize {
         self.channel_block * self.channel_len() + SLACK
     }
 
-    fn pack(&self, level: Level, channels: &[f32], step: &Step, buffer: &mut [f32]) {
+    /// Packs input channels of one sample, at most a block, for the x of a step. The steps of a tile come in order and
+    /// find the buffer as the one before left it.
+    pub(crate) fn pack(&self, level: Level, channels: &[f32], step: &Step, buffer: &mut [f32]) {
         level.run(Pack {
             rows: self,
             channels,
@@ -175,7 +178,8 @@ impl Packing for Rows {
         });
     }
 
-    fn segments(&self, step: &Step) -> Vec<Segment<'_>> {
+    /// The step's outputs, in runs that the packed inputs have, too.
+    pub(crate) fn segments(&self, step: &Step) -> Vec<Segment<'_>> {
         let c = &self.correlation;
         let len = step.tile.ny * c.output[2];
         let segment = |x: usize| Segment {

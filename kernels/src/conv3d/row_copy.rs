@@ -5,11 +5,11 @@
     reason = "so that the caller's instruction set reaches the code"
 )]
 
-use super::super::correlation::Correlation;
-use super::super::simd::Simd;
+use super::correlation::Correlation;
+use super::simd::Simd;
 
 /// How one tap sees a row along z: zeros, every `stride`-th voxel from `first` on, zeros.
-pub(super) struct RowCopy {
+pub(crate) struct RowCopy {
     zeros_before: usize,
     end: usize,
     first: usize,
@@ -17,7 +17,7 @@ pub(super) struct RowCopy {
 }
 
 impl RowCopy {
-    pub(super) fn new(c: &Correlation, tap: usize) -> Self {
+    pub(crate) fn new(c: &Correlation, tap: usize) -> Self {
         let (n, stride) = (c.output[2], c.stride[2]);
         let outside = c.before[2] - tap as isize;
         let zeros_before = usize::try_from(outside)
@@ -34,7 +34,7 @@ impl RowCopy {
     }
 
     #[inline(always)]
-    pub(super) fn run<S: Simd>(&self, simd: S, from: &[f32], to: &mut [f32]) {
+    pub(crate) fn run<S: Simd>(&self, simd: S, from: &[f32], to: &mut [f32]) {
         for to in &mut to[..self.zeros_before] {
             *to = 0.0;
         }
@@ -53,6 +53,43 @@ impl RowCopy {
                 *to = *from;
             }
         }
+    }
+}
+
+impl RowCopy {
+    /// Adds to each voxel what [`RowCopy::run`] would have made of it.
+    #[inline(always)]
+    pub(crate) fn add_back<S: Simd>(&self, simd: S, from: &[f32], to: &mut [f32]) {
+        let from = &from[self.zeros_before..self.end];
+        if from.is_empty() {
+            return;
+        }
+        let to = &mut to[self.first..];
+        if self.stride == 1 {
+            add(simd, from, &mut to[..from.len()]);
+        } else {
+            for (to, from) in to.iter_mut().step_by(self.stride).zip(from) {
+                *to += *from;
+            }
+        }
+    }
+}
+
+/// `to += from`, inlined.
+#[inline(always)]
+fn add<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
+    assert_eq!(from.len(), to.len());
+    let whole = to.len() / S::LANES * S::LANES;
+    for at in (0..whole).step_by(S::LANES) {
+        // SAFETY: both have as many numbers, and a vector at `at` ends at `whole` at the latest.
+        let [a, b] = [from.as_ptr(), to.as_ptr()]
+            .map(|numbers| unsafe { simd.load(numbers.wrapping_add(at)) });
+        let sum = simd.mul_add(a, simd.splat(1.0), b);
+        // SAFETY: as above.
+        unsafe { simd.store(to.as_mut_ptr().wrapping_add(at), sum) };
+    }
+    for (to, from) in to[whole..].iter_mut().zip(&from[whole..]) {
+        *to += *from;
     }
 }
 
@@ -81,7 +118,7 @@ pub(crate) fn copy<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
 
 /// `fill(0.0)`, inlined.
 #[inline(always)]
-pub(super) fn zero<S: Simd>(simd: S, to: &mut [f32]) {
+pub(crate) fn zero<S: Simd>(simd: S, to: &mut [f32]) {
     let Some(last) = to.len().checked_sub(S::LANES) else {
         for to in to {
             *to = 0.0;
