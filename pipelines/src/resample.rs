@@ -109,20 +109,7 @@ fn needed_part(
         }
         (first[axis], part[axis]) = (begin as usize, (end - begin) as usize + 1);
     }
-    let mut values = Vec::with_capacity(part.iter().product());
-    for (z, y) in (0..part[2]).flat_map(|z| (0..part[1]).map(move |y| (z, y))) {
-        let row = scan.shape().offset([first[0], first[1] + y, first[2] + z]);
-        values.extend_from_slice(&scan.values()[row..row + part[0]]);
-    }
-    let moved = |sign: f64| Affine::grid([1.0; 3], first.map(|v| sign * v as f64));
-    let place = (
-        scan.world_from_voxel() * moved(1.0),
-        moved(-1.0) * scan.voxel_from_world(),
-    );
-    Some((
-        Volume::from_parts(values, VoxelShape(part), place.0, place.1),
-        first,
-    ))
+    Some((scan.part(first, VoxelShape(part)), first))
 }
 
 #[cfg(test)]
