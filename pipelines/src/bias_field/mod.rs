@@ -1,8 +1,8 @@
 //! N4 bias-field correction: the smooth unevenness that coils leave on a scan, estimated from the scan alone.
 //!
 //! Tustison et al. 2010, IEEE TMI 29(6): a scan is the true picture times a smooth field. In log intensities inside a
-//! mask, what the field adds is what blurs the histogram. Each round sharpens the histogram ([`sharpen`]), fits a cubic
-//! B-spline to what sharpening took away ([`spline`]), and adds it to the field; each level has twice the spans of the
+//! mask, what the field adds is what blurs the histogram. Each round sharpens the histogram (`sharpen`), fits a cubic
+//! B-spline to what sharpening took away (`spline`), and adds it to the field; each level has twice the spans of the
 //! one before and goes on until a round changes the field by less than the recipe's threshold.
 //!
 //! The field is estimated on every n-th voxel (means of blocks would mix tissues and blunt the histogram) and known

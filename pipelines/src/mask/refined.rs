@@ -5,8 +5,9 @@
 //! and if it is connected with the rest. Deep inside and far outside the carried mask decides alone.
 //!
 //! Thresholds are shares of the brain's median, so an uneven scan should be corrected before. They were set on five
-//! scans against segmentations, and matter little: any from 0.25 to 0.33, and any reach from 3 to 5 mm, changes the
-//! overlap by less than 0.005.
+//! scans against segmentations (all labels, which count the fluid next to the brain but not that of wide sulci), and
+//! matter little: any from 0.25 to 0.33, and any reach from 3 to 5 mm, changes the overlap by less than 0.006. The
+//! template's mask is drawn tighter than those segmentations: on the template's own T1 the refined one is 10 % larger.
 
 use crate::intensity::percentile;
 use crate::morphology::{ball, closed, dilated, eroded, filled, largest_piece, opened};

@@ -180,6 +180,8 @@ pub struct Resampling {
 pub enum Interpolation {
     /// From the eight neighbours.
     Linear,
+    /// The cubic B-spline through all voxels, within their range: keeps what blurs where voxels are of like size.
+    Cubic,
 }
 
 /// What is done against aliasing where the grid is coarser than the scan.

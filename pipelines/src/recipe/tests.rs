@@ -136,8 +136,8 @@ fn errors_name_line_and_key() {
     check("source =", "sauce =", "unknown field `sauce`", "mask.sauce");
     check(
         "\"linear\"",
-        "\"cubic\"",
-        "unknown variant `cubic`",
+        "\"nearest\"",
+        "unknown variant `nearest`",
         "resample.interpolation",
     );
     check("clip_at = 5.0", "clip_at = five", "", "intensity.clip_at");
