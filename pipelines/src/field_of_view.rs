@@ -4,6 +4,7 @@
 //! out the slices below the head, which cost time and mislead the start.
 
 use crate::intensity::percentile;
+use crate::morphology::largest_piece;
 use crate::space::{Affine, VoxelShape};
 use crate::volume::Volume;
 
@@ -75,48 +76,6 @@ pub(crate) fn without_neck(scan: &Volume) -> Option<Volume> {
         scan.world_from_voxel() * moved(lowest as f64),
         moved(-(lowest as f64)) * scan.voxel_from_world(),
     ))
-}
-
-/// The largest piece connected over faces; of equals the first.
-fn largest_piece(inside: &[bool], shape: VoxelShape) -> Vec<bool> {
-    let [nx, ny, nz] = shape.0;
-    let mut piece_of = vec![0_u32; inside.len()];
-    let (mut n_pieces, mut largest, mut largest_size) = (0, 0, 0);
-    let mut open = Vec::new();
-    for seed in 0..inside.len() {
-        if !inside[seed] || piece_of[seed] != 0 {
-            continue;
-        }
-        n_pieces += 1;
-        piece_of[seed] = n_pieces;
-        open.push(seed);
-        let mut size = 0;
-        while let Some(i) = open.pop() {
-            size += 1;
-            let (x, y, z) = (i % nx, i / nx % ny, i / (nx * ny));
-            let neighbours = [
-                (x > 0).then(|| i - 1),
-                (x + 1 < nx).then_some(i + 1),
-                (y > 0).then(|| i - nx),
-                (y + 1 < ny).then_some(i + nx),
-                (z > 0).then(|| i - nx * ny),
-                (z + 1 < nz).then_some(i + nx * ny),
-            ];
-            for next in neighbours.into_iter().flatten() {
-                if inside[next] && piece_of[next] == 0 {
-                    piece_of[next] = n_pieces;
-                    open.push(next);
-                }
-            }
-        }
-        if size > largest_size {
-            (largest, largest_size) = (n_pieces, size);
-        }
-    }
-    piece_of
-        .iter()
-        .map(|piece| largest != 0 && *piece == largest)
-        .collect()
 }
 
 #[cfg(test)]

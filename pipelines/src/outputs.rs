@@ -7,9 +7,12 @@
 //! | `STEM_space-MNI.nii.gz` | the result on the recipe's grid |
 //! | `STEM_brainmask.nii.gz` | the brain mask on the scan's own voxels, as they are stored |
 //! | `STEM_space-MNI_brainmask.nii.gz` | the brain mask on the recipe's grid |
+//! | `STEM_biasfield.nii.gz` | by what the scan was divided, on its own voxels; where the recipe corrects it |
 //! | `STEM_affine.txt` | 4×4: RAS+ mm of the scan → MNI mm |
 //! | `STEM_qc.json` | verdict, reasons and measures, with recipe and hashes |
 //! | `STEM_qc.png` | slices of the scan in MNI space with the outline of the template's mask |
+//!
+//! With a recipe whose grid lies in the space of the scan, `space-MNI` becomes `space-T1w`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -18,13 +21,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::write_atomically;
+use crate::bias_field::BiasField;
 use crate::contact_sheet::contact_sheet;
 use crate::error::{Error, shown};
 use crate::format::{read_scan, write_nifti, write_nifti_mask};
-use crate::mask::template_mask_on_scan;
+use crate::orient::Reorientation;
+use crate::prepared::prepare;
 use crate::preprocess::Preprocessed;
 use crate::qc::Qc;
-use crate::recipe::Recipe;
+use crate::recipe::{GridSpace, Recipe};
 use crate::space::Affine;
 use crate::template::Template;
 
@@ -68,15 +73,20 @@ pub fn write_outputs(
     let qc_path = file("qc.json");
     check_owner(&qc_path, scan, result)?;
 
-    let read = read_scan(scan)?;
-    let mask_on_scan = template_mask_on_scan(&read.volume, &result.mni_from_scan, template);
+    let mut read = read_scan(scan)?;
+    let prepared = prepare(&mut read.volume, &result.mni_from_scan, recipe, template);
+    let mask_on_scan = prepared.mask.on_grid_of(&read.volume);
     let sheet = contact_sheet(&read.volume, &result.mni_from_scan, &template.mask);
     let text = |path: &Path, content: &str| {
         write_atomically(path, |file| file.write_all(content.as_bytes()))
             .map_err(Error::io("writing the file", path))
     };
 
-    let volume_path = file("space-MNI.nii.gz");
+    let space = match recipe.grid.space {
+        GridSpace::Mni => "space-MNI",
+        GridSpace::Scan => "space-T1w",
+    };
+    let volume_path = file(&format!("{space}.nii.gz"));
     write_nifti(
         &volume_path,
         &result.volume,
@@ -88,8 +98,13 @@ pub fn write_outputs(
         &read.reorientation.undo(&mask_on_scan),
         "brain mask",
     )?;
-    let mni_mask_path = file("space-MNI_brainmask.nii.gz");
-    write_nifti_mask(&mni_mask_path, &result.mask, "brain mask")?;
+    let grid_mask_path = file(&format!("{space}_brainmask.nii.gz"));
+    write_nifti_mask(&grid_mask_path, &result.mask, "brain mask")?;
+    let field_path = write_bias_field(
+        file("biasfield.nii.gz"),
+        prepared.bias_field.as_ref(),
+        &read.reorientation,
+    )?;
     let affine_path = file("affine.txt");
     text(&affine_path, &affine_text(&result.mni_from_scan))?;
     text(
@@ -99,14 +114,30 @@ pub fn write_outputs(
     let sheet_path = file("qc.png");
     write_atomically(&sheet_path, |out| sheet.write_png(out))
         .map_err(Error::io("writing the picture", &sheet_path))?;
-    Ok(vec![
-        volume_path,
-        mask_path,
-        mni_mask_path,
-        affine_path,
-        qc_path,
-        sheet_path,
-    ])
+    let mut paths = vec![volume_path, mask_path, grid_mask_path];
+    paths.extend(field_path);
+    paths.extend([affine_path, qc_path, sheet_path]);
+    Ok(paths)
+}
+
+/// Writes the field on the scan's voxels as they are stored; without one, none of an earlier run may stay.
+fn write_bias_field(
+    path: PathBuf,
+    field: Option<&BiasField>,
+    reorientation: &Reorientation,
+) -> Result<Option<PathBuf>, Error> {
+    let Some(field) = field else {
+        return match fs_err::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(
+                "removing the file of an earlier run",
+                &path,
+            )(error)),
+            _ => Ok(None),
+        };
+    };
+    let stored = reorientation.undo(&field.to_volume());
+    write_nifti(&path, &stored, "bias field")?;
+    Ok(Some(path))
 }
 
 /// The scan's file name without the endings of scan files.
@@ -271,6 +302,47 @@ mod tests {
             (&"pass".into(), &"coarse".into())
         );
         assert!(fs_err::read(&files[5]).unwrap().starts_with(b"\x89PNG"));
+    }
+
+    #[test]
+    fn the_bias_field_lies_on_the_stored_voxels_and_goes_when_the_recipe_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let scan = folder.path().join("sub-01_T1w.nii.gz");
+        // The template's head with a slope over it, stored from right to left.
+        let t1 = crate::pyramid::reduce(&template().unwrap().t1, 4.0);
+        let [nx, ny, _] = t1.shape().0;
+        let mirrored: Vec<f32> = (0..t1.values().len())
+            .map(|i| {
+                let x = nx - 1 - i % nx;
+                let value = t1.get([x, i / nx % ny, i / (nx * ny)]).unwrap();
+                value * (0.01 * x as f32).exp()
+            })
+            .collect();
+        let flip = Affine::from_rows([
+            [-1.0, 0.0, 0.0, nx as f64 - 1.0],
+            [0.0, 1.0, 0.0, 0.0],
+            [0.0, 0.0, 1.0, 0.0],
+        ]);
+        let stored = Volume::new(mirrored, t1.shape(), t1.world_from_voxel() * flip).unwrap();
+        write_nifti(&scan, &stored, "phantom").unwrap();
+        let mut result = scan_and_result(&folder.path().join("other.nii.gz"), 1.0);
+        result.mni_from_scan = Affine::identity();
+        let out = folder.path().join("out");
+        let write = |recipe: &str| {
+            let recipe = Recipe::named(recipe).unwrap();
+            write_outputs(&out, &scan, &result, &recipe, template().unwrap()).unwrap()
+        };
+        let path = out.join("sub-01_T1w_biasfield.nii.gz");
+        assert!(write("standard").contains(&path));
+        let field = read_scan(&path).unwrap();
+        assert_eq!(field.header.stored_shape, stored.shape());
+        assert_eq!(field.header.world_from_stored, stored.world_from_voxel());
+        // The field rises to the right as the slope does, from voxel 12 to 36 of 49.
+        let middle = [ny / 2, t1.shape().0[2] / 2];
+        let at = |x: usize| f64::from(field.volume.get([x, middle[0], middle[1]]).unwrap().ln());
+        let rise = (at(36) - at(12)) / (0.01 * 24.0);
+        assert!((rise - 1.0).abs() < 0.25, "{rise}");
+        assert!(!write("fast").contains(&path) && !path.exists());
     }
 
     #[test]

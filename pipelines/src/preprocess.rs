@@ -1,4 +1,5 @@
-//! One scan through one recipe: read, check, find the brain by registration, resample once, mask, normalize, judge.
+//! One scan through one recipe: read, check, find the brain by registration, take out the bias field, mask, resample
+//! once, normalize, judge.
 //!
 //! Sequential and deterministic: the same file gives the same volume, bit for bit. Many scans at once are the business
 //! of [`crate::batch`].
@@ -9,9 +10,10 @@ use crate::error::Error;
 use crate::field_of_view::without_neck;
 use crate::format::{AffineSource, read_t1_scan};
 use crate::intensity::{FEWEST_VOXELS, Unusable, normalize};
-use crate::mask::template_mask_on_grid;
+use crate::mask::{PlacedMask, template_mask_on_grid};
+use crate::prepared::prepare;
 use crate::qc::{Qc, judge};
-use crate::recipe::{Dof, MaskSource, Recipe};
+use crate::recipe::{Dof, GridSpace, MaskSource, Recipe};
 use crate::register::{Pose, Registration, register};
 use crate::resample::resample;
 use crate::space::Affine;
@@ -53,25 +55,30 @@ pub fn preprocess(
     recipe: &Recipe,
     template: &Template,
 ) -> Result<Preprocessed, Error> {
-    let scan = read_t1_scan(path)?;
-    let MaskSource::Template = recipe.mask.source;
+    let mut scan = read_t1_scan(path)?;
     let Dof::Affine12 = recipe.registration.dof;
     let registration = register_any_pose(&scan.volume, scan.header.affine_source, template)
         .ok_or_else(|| Error::NoHead {
             path: path.to_path_buf(),
         })?;
 
-    let grid_mask = template_mask_on_grid(&recipe.grid, template);
+    let prepared = prepare(
+        &mut scan.volume,
+        &registration.mni_from_scan,
+        recipe,
+        template,
+    );
     let no_brain = |found| Error::NoBrain {
         found,
         expected: FEWEST_VOXELS,
         path: path.to_path_buf(),
     };
-    let (mut volume, mask) = resample(
+    let (mut volume, mask) = on_recipe_grid(
         &scan.volume,
         &registration.mni_from_scan,
-        &grid_mask,
-        &recipe.resample,
+        &prepared.mask,
+        recipe,
+        template,
     )
     .ok_or_else(|| no_brain(0))?;
     normalize(&mut volume, &mask, &recipe.intensity).map_err(|unusable| match unusable {
@@ -81,6 +88,8 @@ pub fn preprocess(
             path: path.to_path_buf(),
         },
     })?;
+    let mut warnings = scan.header.warnings.clone();
+    warnings.extend(prepared.warnings);
     Ok(Preprocessed {
         volume,
         mask,
@@ -88,8 +97,36 @@ pub fn preprocess(
         qc: judge(&registration, template.mask.volume_cm3()),
         file_hash: scan.file_hash,
         synthetic: scan.header.is_synthetic(),
-        warnings: scan.header.warnings,
+        warnings,
     })
+}
+
+/// The scan and its brain mask on the recipe's grid; `None` where they don't meet.
+fn on_recipe_grid(
+    scan: &Volume,
+    mni_from_scan: &Affine,
+    mask: &PlacedMask<'_>,
+    recipe: &Recipe,
+    template: &Template,
+) -> Option<(Volume, Mask)> {
+    let grid = &recipe.grid;
+    let (world_from_scan, mask) = match grid.space {
+        GridSpace::Mni => {
+            let mask = match recipe.mask.source {
+                // There and back by the affine would cost the last bits, and with them voxels on the border.
+                MaskSource::Template => template_mask_on_grid(grid, template),
+                MaskSource::Refined => mask.on_recipe_grid(grid, [0.0; 3], mni_from_scan)?,
+            };
+            (*mni_from_scan, mask)
+        }
+        GridSpace::Scan => {
+            let last = scan.shape().0.map(|side| side as f64 - 1.0);
+            let center = scan.world_from_voxel().apply(last.map(|last| last / 2.0));
+            let same = Affine::identity();
+            (same, mask.on_recipe_grid(grid, center, &same)?)
+        }
+    };
+    resample(scan, &world_from_scan, &mask, &recipe.resample)
 }
 
 /// Registers the head without its neck. Where that fits poorly, or the axes are only assumed, the whole scan in any

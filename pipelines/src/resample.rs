@@ -4,7 +4,7 @@
 //! scan they are smoothed first.
 
 use crate::filter::{AxisSampling, sigma_for_ratio, smooth_and_sample};
-use crate::interpolate::trilinear;
+use crate::interpolate::{CubicSpline, trilinear};
 use crate::recipe::{Interpolation, Prefilter, Resampling};
 use crate::space::{Affine, VoxelShape};
 use crate::volume::{Mask, Volume};
@@ -22,7 +22,6 @@ pub fn resample(
     mask: &Mask,
     params: &Resampling,
 ) -> Option<(Volume, Mask)> {
-    let Interpolation::Linear = params.interpolation;
     let scan_from_grid =
         scan.voxel_from_world() * mni_from_scan.inverse()? * mask.world_from_voxel();
     let sigma = match params.prefilter {
@@ -37,12 +36,20 @@ pub fn resample(
     let every = |axis: usize| AxisSampling::every_voxel(sides[axis], sigma[axis]);
     let smooth = smooth_and_sample(&part, [every(0), every(1), every(2)]);
 
+    let smooth_shape = smooth.shape();
+    let value_at: Box<dyn Fn([f64; 3]) -> Option<f32>> = match params.interpolation {
+        Interpolation::Linear => Box::new(move |at| trilinear(smooth.values(), smooth_shape, at)),
+        Interpolation::Cubic => {
+            let spline = CubicSpline::new(smooth.into_values(), smooth_shape);
+            Box::new(move |at| spline.value(at))
+        }
+    };
     let shape = mask.shape();
     let (mut values, mut inside) = (vec![0.0; shape.n_voxels()], vec![false; shape.n_voxels()]);
     for (i, at) in masked_positions(mask, &scan_from_grid) {
         // The part may end inside the scan, never the other way round.
         let at = std::array::from_fn(|axis| at[axis] - first[axis] as f64);
-        if let Some(value) = trilinear(smooth.values(), smooth.shape(), at) {
+        if let Some(value) = value_at(at) {
             (values[i], inside[i]) = (value, true);
         }
     }
@@ -109,20 +116,7 @@ fn needed_part(
         }
         (first[axis], part[axis]) = (begin as usize, (end - begin) as usize + 1);
     }
-    let mut values = Vec::with_capacity(part.iter().product());
-    for (z, y) in (0..part[2]).flat_map(|z| (0..part[1]).map(move |y| (z, y))) {
-        let row = scan.shape().offset([first[0], first[1] + y, first[2] + z]);
-        values.extend_from_slice(&scan.values()[row..row + part[0]]);
-    }
-    let moved = |sign: f64| Affine::grid([1.0; 3], first.map(|v| sign * v as f64));
-    let place = (
-        scan.world_from_voxel() * moved(1.0),
-        moved(-1.0) * scan.voxel_from_world(),
-    );
-    Some((
-        Volume::from_parts(values, VoxelShape(part), place.0, place.1),
-        first,
-    ))
+    Some((scan.part(first, VoxelShape(part)), first))
 }
 
 #[cfg(test)]
@@ -188,6 +182,31 @@ mod tests {
             let value = f64::from(found.get([x, y, z]).unwrap());
             assert!((value - expected).abs() < 0.02, "{value} {expected}");
         }
+    }
+
+    #[test]
+    fn a_cubic_spline_follows_a_wave_that_straight_lines_cut() {
+        let wave = |x: f64| (x / 1.5).sin();
+        let scan = grid([40, 20, 20], 1.0, |[x, _, _]| wave(x) as f32);
+        let half_a_voxel = Affine::grid([1.0; 3], [0.5, 0.0, 0.0]);
+        let all = scan.map(|_| true);
+        let largest_error = |interpolation| {
+            let params = Resampling {
+                interpolation,
+                prefilter: Prefilter::None,
+            };
+            let (found, _) = resample(&scan, &half_a_voxel, &all, &params).unwrap();
+            let error = |x: usize| {
+                let value = f64::from(found.get([x, 10, 10]).unwrap());
+                (value - wave(x as f64 - 20.5)).abs()
+            };
+            (5..35).map(error).fold(0.0, f64::max)
+        };
+        let (linear, cubic) = (
+            largest_error(Interpolation::Linear),
+            largest_error(Interpolation::Cubic),
+        );
+        assert!(linear > 0.04 && cubic < 0.005, "{linear} {cubic}");
     }
 
     #[test]

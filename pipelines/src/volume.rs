@@ -143,6 +143,23 @@ impl<T: Copy> Grid<T> {
         let inside = at.iter().zip(self.shape.0).all(|(i, n)| *i < n);
         inside.then(|| self.values[self.shape.offset(at)])
     }
+
+    /// The box of `shape` that begins at voxel `first`, in its place; it must lie inside the grid.
+    pub(crate) fn part(&self, first: [usize; 3], shape: VoxelShape) -> Self {
+        let [nx, ny, nz] = shape.0;
+        let mut values = Vec::with_capacity(shape.n_voxels());
+        for (z, y) in (0..nz).flat_map(|z| (0..ny).map(move |y| (z, y))) {
+            let row = self.shape.offset([first[0], first[1] + y, first[2] + z]);
+            values.extend_from_slice(&self.values[row..row + nx]);
+        }
+        let moved = |sign: f64| Affine::grid([1.0; 3], first.map(|v| sign * v as f64));
+        Self {
+            values,
+            shape,
+            world_from_voxel: self.world_from_voxel * moved(1.0),
+            voxel_from_world: moved(-1.0) * self.voxel_from_world,
+        }
+    }
 }
 
 impl Mask {

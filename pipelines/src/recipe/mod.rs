@@ -10,18 +10,32 @@ use std::ops::Range;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+mod bias_field;
+mod intensity;
 mod place;
+
+pub use bias_field::{BiasFieldCorrection, BiasFieldMethod, N4};
+pub use intensity::{Intensity, Normalization, StandardScale, WhiteMatterPeak, WhiteStripe};
 
 use crate::error::Error;
 use crate::space::{Affine, VoxelShape};
 
 /// The recipes inside the program, sorted by name.
-const EMBEDDED: [(&str, &str); 2] = [
+const EMBEDDED: [(&str, &str); 5] = [
     (
         "coarse",
         include_str!("../../../configs/recipes/coarse.toml"),
     ),
     ("fast", include_str!("../../../configs/recipes/fast.toml")),
+    ("fine", include_str!("../../../configs/recipes/fine.toml")),
+    (
+        "published",
+        include_str!("../../../configs/recipes/published.toml"),
+    ),
+    (
+        "standard",
+        include_str!("../../../configs/recipes/standard.toml"),
+    ),
 ];
 
 /// Fewest and most voxels along one side of the output grid.
@@ -44,31 +58,56 @@ pub struct Recipe {
     pub registration: Registration,
     /// Where the brain mask comes from.
     pub mask: Masking,
+    /// How the scan's unevenness is taken away.
+    pub bias_field: BiasFieldCorrection,
     /// How the scan's values get to the grid.
     pub resample: Resampling,
     /// How values are made comparable between scans.
     pub intensity: Intensity,
 }
 
-/// The grid of the result, axis-aligned in MNI space.
+/// The grid of the result, aligned with the axes of its space.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputGrid {
+    /// Whose space it lies in.
+    pub space: GridSpace,
     /// Voxels along x (right), y (front), z (top).
     #[serde(deserialize_with = "grid_shape")]
     pub shape: VoxelShape,
     /// Distance of neighbours in mm.
     #[serde(deserialize_with = "voxel_sizes")]
     pub voxel_size_mm: [f64; 3],
-    /// MNI position of the center of voxel 0, in mm.
+    /// Position of the center of voxel 0 in the grid's space, in mm.
     #[serde(deserialize_with = "grid_origin")]
     pub origin_mm: [f64; 3],
 }
 
+/// Whose space a grid lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GridSpace {
+    /// The template's: every brain comes to the same place and size.
+    Mni,
+    /// The scan's own, with the center of its field of view as origin: head size and pose stay.
+    Scan,
+}
+
 impl OutputGrid {
-    /// Voxel indices → MNI mm.
+    /// Voxel indices → mm of the grid's space.
     pub fn world_from_voxel(&self) -> Affine {
-        Affine::grid(self.voxel_size_mm, self.origin_mm)
+        self.about([0.0; 3]).0
+    }
+
+    /// Voxel indices → mm of a world where the grid's space has its origin at `origin_mm`, and back.
+    pub(crate) fn about(&self, origin_mm: [f64; 3]) -> (Affine, Affine) {
+        let sizes = self.voxel_size_mm;
+        let first: [f64; 3] = std::array::from_fn(|axis| self.origin_mm[axis] + origin_mm[axis]);
+        let inverse = Affine::grid(
+            sizes.map(|size| 1.0 / size),
+            std::array::from_fn(|axis| -first[axis] / sizes[axis]),
+        );
+        (Affine::grid(sizes, first), inverse)
     }
 }
 
@@ -121,6 +160,8 @@ pub struct Masking {
 pub enum MaskSource {
     /// The template's mask, carried over by the registration.
     Template,
+    /// The same, its border moved to where the scan shows it.
+    Refined,
 }
 
 /// The `[resample]` part.
@@ -139,6 +180,8 @@ pub struct Resampling {
 pub enum Interpolation {
     /// From the eight neighbours.
     Linear,
+    /// The cubic B-spline through all voxels, within their range: keeps what blurs where voxels are of like size.
+    Cubic,
 }
 
 /// What is done against aliasing where the grid is coarser than the scan.
@@ -149,28 +192,6 @@ pub enum Prefilter {
     Gaussian,
     /// Nothing.
     None,
-}
-
-/// The `[intensity]` part.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Intensity {
-    /// Values outside these percentiles (0–100) of the mask are clipped to them.
-    #[serde(deserialize_with = "percentiles")]
-    pub clip_percentiles: [f64; 2],
-    /// The scale of the result.
-    pub normalization: Normalization,
-    /// Largest distance from the mean that is kept, in standard deviations.
-    #[serde(deserialize_with = "positive")]
-    pub clip_z: f64,
-}
-
-/// The scale of the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Normalization {
-    /// Mean 0 and standard deviation 1 within the mask, 0 outside.
-    ZScore,
 }
 
 impl Recipe {
@@ -267,17 +288,6 @@ fn grid_origin<'de, D: Deserializer<'de>>(from: D) -> Result<[f64; 3], D::Error>
     Ok(origin)
 }
 
-fn percentiles<'de, D: Deserializer<'de>>(from: D) -> Result<[f64; 2], D::Error> {
-    let [low, high] = <[f64; 2]>::deserialize(from)?;
-    if !(0.0 <= low && low < high && high <= 100.0) {
-        let text = "expected two ascending numbers from 0 to 100";
-        return Err(D::Error::custom(format!(
-            "percentiles are {low} and {high}, {text}"
-        )));
-    }
-    Ok([low, high])
-}
-
 fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     let value = f64::deserialize(from)?;
     if !(value.is_finite() && value > 0.0) {
@@ -303,158 +313,4 @@ fn within<T: PartialOrd + Copy + fmt::Display, E: serde::de::Error>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FAST: &str = EMBEDDED[1].1;
-
-    /// The error of the recipe `fast` with one text exchanged: problem, line, key.
-    fn refusal(old: &str, new: &str) -> (String, usize, String) {
-        assert!(FAST.contains(old), "{old}");
-        match Recipe::parse(&FAST.replace(old, new), "a.toml") {
-            Err(Error::Recipe {
-                problem,
-                line,
-                key,
-                origin,
-            }) => {
-                assert_eq!(origin, "a.toml");
-                (problem, line, key)
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn check(old: &str, new: &str, problem: &str, key: &str) {
-        let (found, line, at) = refusal(old, new);
-        assert!(found.contains(problem), "{found}");
-        assert_eq!(at, key, "{found}");
-        let before = FAST.lines().position(|text| text.contains(old)).unwrap();
-        assert_eq!(line, before + 1, "{found}");
-    }
-
-    #[test]
-    fn every_embedded_recipe_is_known_by_the_name_in_its_file() {
-        assert_eq!(Recipe::names(), ["coarse", "fast"]);
-        for name in Recipe::names() {
-            let recipe = Recipe::named(name).unwrap();
-            assert_eq!(recipe.name, name);
-            // Exchanging left and right must be exact.
-            let last = recipe.grid.shape.0[0] - 1;
-            let x = |voxel: usize| {
-                recipe
-                    .grid
-                    .world_from_voxel()
-                    .apply([voxel as f64, 0.0, 0.0])[0]
-            };
-            assert_eq!(x(0), -x(last));
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_is_refused_with_the_names_there_are() {
-        let error = Recipe::named("best").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "unknown recipe `best`, expected one of `coarse`, `fast`"
-        );
-    }
-
-    #[test]
-    fn its_own_toml_gives_the_same_recipe_and_hash() {
-        for name in Recipe::names() {
-            let recipe = Recipe::named(name).unwrap();
-            let again = Recipe::parse(&recipe.to_toml(), "itself").unwrap();
-            assert_eq!(again, recipe);
-            assert_eq!(again.hash(), recipe.hash());
-        }
-    }
-
-    #[test]
-    fn comments_don_t_change_the_hash_and_every_value_does() {
-        let fast = Recipe::named("fast").unwrap();
-        let hash_with = |old: &str, new: &str| {
-            assert!(FAST.contains(old));
-            Recipe::parse(&FAST.replace(old, new), "a.toml")
-                .unwrap()
-                .hash()
-        };
-        assert_eq!(hash_with("# in standard deviations", "# sd"), fast.hash());
-        for (old, new) in [
-            ("\"fast\"", "\"other\""),
-            ("shape = [96,", "shape = [95,"),
-            ("[2.0, 2.0, 2.0]", "[2.0, 2.0, 2.1]"),
-            ("-95.0", "-95.5"),
-            ("prefilter = \"gaussian\"", "prefilter = \"none\""),
-            ("99.8", "99.9"),
-            ("clip_z = 5.0", "clip_z = 6.0"),
-        ] {
-            assert_ne!(hash_with(old, new), fast.hash(), "{new}");
-        }
-    }
-
-    #[test]
-    fn errors_name_line_and_key() {
-        check(
-            "dof = 12",
-            "dof = 9",
-            "9 degrees of freedom, expected 12",
-            "registration.dof",
-        );
-        check(
-            "[96, 112, 96]",
-            "[96, 0, 96]",
-            "0 voxels along a side, expected 8",
-            "grid.shape",
-        );
-        check("[96, 112, 96]", "[96, -1, 96]", "-1", "grid.shape");
-        check(
-            "[2.0, 2.0, 2.0]",
-            "[2.0, nan, 2.0]",
-            "NaN mm",
-            "grid.voxel_size_mm",
-        );
-        check("-128.0", "inf", "inf mm", "grid.origin_mm");
-        check(
-            "0.1, 99.8",
-            "99.8, 0.1",
-            "two ascending numbers",
-            "intensity.clip_percentiles",
-        );
-        check(
-            "clip_z = 5.0",
-            "clip_z = 0.0",
-            "0, expected a number above 0",
-            "intensity.clip_z",
-        );
-        check("\"fast\"", "\"Fast one\"", "name is \"Fast one\"", "name");
-        check("source =", "sauce =", "unknown field `sauce`", "mask.sauce");
-        check(
-            "\"linear\"",
-            "\"cubic\"",
-            "unknown variant `cubic`",
-            "resample.interpolation",
-        );
-        check("clip_z = 5.0", "clip_z = five", "", "intensity.clip_z");
-    }
-
-    #[test]
-    fn a_missing_key_is_named_with_its_section() {
-        let (problem, _, key) = refusal("dof = 12 ", "# ");
-        assert_eq!(
-            (problem.as_str(), key.as_str()),
-            ("missing field `dof`", "registration.dof")
-        );
-        let (problem, _, key) = refusal("name = \"fast\"", "");
-        assert_eq!(
-            (problem.as_str(), key.as_str()),
-            ("missing field `name`", "name")
-        );
-    }
-
-    #[test]
-    fn an_error_inside_a_list_of_several_lines_names_the_list() {
-        let (_, line, key) = refusal("[-95.0, -128.0, -90.0]", "[\n -95.0,\n \"x\",\n -90.0]");
-        assert_eq!((line, key.as_str()), (11, "grid.origin_mm"));
-    }
-}
+mod tests;

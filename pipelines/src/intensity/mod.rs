@@ -1,9 +1,15 @@
-//! Making grey values comparable between scans: clip, z-score within the brain mask, nothing outside.
+//! Making grey values comparable between scans: clip, scale within the brain mask, nothing outside.
 //!
-//! Works on one scan alone, so that a single new scan comes out as it would have in any cohort.
+//! Works on one scan alone, so that a single new scan comes out as it would have in any cohort. What is learned from
+//! many (the standard scale of Nyúl) stands in the recipe.
+
+mod landmarks;
 
 use crate::recipe::{Intensity, Normalization};
 use crate::volume::{Mask, Volume};
+use landmarks::{ToStandardScale, white_matter_peak, white_stripe};
+
+pub use landmarks::learn_standard_scale;
 
 /// Fewest voxels within the mask whose mean and deviation mean anything.
 pub const FEWEST_VOXELS: usize = 100;
@@ -17,13 +23,14 @@ pub enum Unusable {
     Constant(f64),
 }
 
-/// Clips the values inside the mask at the recipe's percentiles, makes their mean 0 and their standard deviation 1,
-/// clips again in standard deviations, and sets everything outside to 0.
+/// Clips the values inside the mask at the recipe's percentiles, brings them to the recipe's scale, clips again on that
+/// scale, and sets everything outside to 0.
 ///
 /// `volume` and `mask` have the same grid.
 ///
 /// # Errors
-/// [`Unusable`] if the mask holds fewer than [`FEWEST_VOXELS`] voxels, or only equal ones.
+/// [`Unusable`] if the mask holds fewer than [`FEWEST_VOXELS`] voxels, or their values have no spread to measure a
+/// scale by.
 pub fn normalize(volume: &mut Volume, mask: &Mask, params: &Intensity) -> Result<(), Unusable> {
     let mut inside: Vec<f32> = within(volume, mask).collect();
     if inside.len() < FEWEST_VOXELS {
@@ -44,16 +51,38 @@ pub fn normalize(volume: &mut Volume, mask: &Mask, params: &Intensity) -> Result
         .sum::<f64>()
         / count;
     let deviation = variance.sqrt();
+    let constant = Unusable::Constant(mean);
     if !(deviation > 1e-6 * mean.abs() && deviation > 0.0) {
-        return Err(Unusable::Constant(mean));
+        return Err(constant);
     }
-    let Normalization::ZScore = params.normalization;
-    let z = |v: f32| {
-        let z = (f64::from(v.clamp(low, high)) - mean) / deviation;
-        z.clamp(-params.clip_z, params.clip_z) as f32
+    for value in &mut inside {
+        *value = value.clamp(low, high);
+    }
+    let mut fill = |scaled: &dyn Fn(f64) -> f64| {
+        for (value, is_inside) in volume.values_mut().iter_mut().zip(mask.values()) {
+            *value = if *is_inside {
+                let scaled = scaled(f64::from(value.clamp(low, high)));
+                scaled.clamp(-params.clip_at, params.clip_at) as f32
+            } else {
+                0.0
+            };
+        }
     };
-    for (value, is_inside) in volume.values_mut().iter_mut().zip(mask.values()) {
-        *value = if *is_inside { z(*value) } else { 0.0 };
+    match &params.normalization {
+        Normalization::ZScore => fill(&|v| (v - mean) / deviation),
+        Normalization::WhiteStripe(stripe) => {
+            let (mean, deviation) = white_stripe(&mut inside, *stripe).ok_or(constant)?;
+            fill(&|v| (v - mean) / deviation);
+        }
+        Normalization::WhiteMatterPeak(target) => {
+            let peak = white_matter_peak(&mut inside);
+            let peak = peak.filter(|peak| *peak > 0.0).ok_or(constant)?;
+            fill(&|v| (v.max(0.0) * target.value / peak).round());
+        }
+        Normalization::Nyul(scale) => {
+            let map = ToStandardScale::new(&mut inside, scale).ok_or(constant)?;
+            fill(&|v| map.map(v));
+        }
     }
     Ok(())
 }
@@ -82,7 +111,7 @@ pub(crate) fn percentile(values: &mut [f32], percent: f64) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::Recipe;
+    use crate::recipe::{Recipe, StandardScale, WhiteMatterPeak, WhiteStripe};
     use crate::space::{Affine, VoxelShape};
 
     fn params() -> Intensity {
@@ -150,6 +179,38 @@ mod tests {
         volume.values_mut()[17] = 3e38;
         normalize(&mut volume, &mask, &params()).unwrap();
         assert!(volume.values().iter().all(|v| v.abs() < 2.0));
+    }
+
+    #[test]
+    fn every_scale_puts_white_matter_where_it_says() {
+        // Grey matter about 500, white matter about 800, triangles of ±50; voxel 0 is outside.
+        let triangle = |i: usize| (i * 7 % 51 + i * 13 % 50) as f32 - 50.0;
+        let values = (0..6000)
+            .map(|i| if i % 3 == 0 { 800.0 } else { 500.0 } + triangle(i))
+            .collect();
+        let (volume, mask) = volume_and_mask(values);
+        let white = |normalization, clip_at| {
+            let mut scaled = volume.clone();
+            let params = Intensity {
+                clip_percentiles: [0.0, 100.0],
+                clip_at,
+                normalization,
+            };
+            normalize(&mut scaled, &mask, &params).unwrap();
+            let white = (1..2000).map(|i| f64::from(scaled.values()[3 * i]));
+            white.sum::<f64>() / 1999.0
+        };
+        let stripe = Normalization::WhiteStripe(WhiteStripe { width: 0.05 });
+        assert!(white(stripe, 50.0).abs() < 1.0);
+        let peak = white(
+            Normalization::WhiteMatterPeak(WhiteMatterPeak { value: 110.0 }),
+            255.0,
+        );
+        assert!((peak - 110.0).abs() < 2.0, "{peak}");
+        let scale = StandardScale::new(vec![33.0, 83.0], vec![-1.0, 2.0]).unwrap();
+        let nyul = white(Normalization::Nyul(scale), 9.0);
+        // Percentile 83 lies in the middle of the brightest third.
+        assert!((nyul - 2.0).abs() < 0.05, "{nyul}");
     }
 
     #[test]
