@@ -75,6 +75,12 @@ pub enum AgeSource {
     WholeYearsMid,
     /// Converted from months, weeks or days.
     Converted,
+    /// Age at a first visit plus the time since then.
+    BaselinePlusInterval,
+    /// The middle of a range such as 26-30.
+    BinMid,
+    /// A bound such as 90+: the true age may be higher.
+    Capped,
     /// An index made elsewhere that does not say.
     #[serde(rename = "")]
     Unstated,
@@ -89,6 +95,9 @@ impl AgeSource {
             Self::ReportedWholeYears => "reported_whole_years",
             Self::WholeYearsMid => "whole_years_mid",
             Self::Converted => "converted",
+            Self::BaselinePlusInterval => "baseline_plus_interval",
+            Self::BinMid => "bin_mid",
+            Self::Capped => "capped",
             Self::Unstated => "",
         }
     }
@@ -311,10 +320,13 @@ impl FromStr for AgeSource {
             Self::ReportedWholeYears,
             Self::WholeYearsMid,
             Self::Converted,
+            Self::BaselinePlusInterval,
+            Self::BinMid,
+            Self::Capped,
             Self::Unstated,
         ];
         let expected = "computed_dates, reported_decimal, reported_whole_years, whole_years_mid, \
-                        converted or nothing";
+                        converted, baseline_plus_interval, bin_mid, capped or nothing";
         let found = sources
             .into_iter()
             .find(|source| source.name() == text.trim());
