@@ -362,7 +362,11 @@ impl People {
         let rows = self.rows.entry(id).or_default();
         match rows.iter_mut().find(|(known, _)| *known == session) {
             Some((_, known)) if *known != person => {
-                known.age = Err(contradiction(known, &person));
+                if known.completes(&person) {
+                    known.fill_from(person);
+                } else {
+                    known.age = Err(contradiction(known, &person));
+                }
             }
             Some(_) => {}
             None => rows.push((session, person)),
@@ -422,6 +426,13 @@ impl People {
         }
     }
 
+    /// Whether a row is about this very visit.
+    pub(crate) fn names_visit(&self, participant: &str, session: &str) -> bool {
+        let session = Some(comparable_session(session));
+        let rows = self.rows.get(&comparable(participant));
+        rows.is_some_and(|rows| rows.iter().any(|(known, _)| *known == session))
+    }
+
     /// Everyone, by their identifier in lower case and without prefix.
     pub(crate) fn into_people(self) -> impl Iterator<Item = (String, Person)> {
         let rows = self.rows.into_iter();
@@ -437,7 +448,7 @@ impl People {
         people.filter_map(|(_, person)| person.age.as_ref().ok().map(|age| age.years()))
     }
 
-    fn people_mut(&mut self) -> impl Iterator<Item = &mut Person> {
+    pub(crate) fn people_mut(&mut self) -> impl Iterator<Item = &mut Person> {
         self.rows.values_mut().flatten().map(|(_, person)| person)
     }
 }
@@ -459,6 +470,17 @@ fn contradiction(a: &Person, b: &Person) -> Refusal {
 }
 
 impl Person {
+    /// Whether the other row says nothing that contradicts this one, and one of them knows no age.
+    fn completes(&self, other: &Self) -> bool {
+        let no_age = |person: &Self| {
+            let age = person.age.as_ref();
+            age.is_err_and(|refusal| refusal.reason == SkipReason::NoAge)
+        };
+        let sexes = [self.sex, other.sex];
+        let sexes_agree = sexes.contains(&Sex::Unknown) || sexes[0] == sexes[1];
+        sexes_agree && (no_age(self) || no_age(other))
+    }
+
     pub(crate) fn fill_from(&mut self, other: Self) {
         if self
             .age
@@ -513,6 +535,8 @@ pub(crate) fn comparable_session(session: &str) -> String {
 pub(crate) struct Codebook {
     pub(crate) sex_codes: SexCodes,
     pub(crate) age_unit: Option<AgeUnit>,
+    /// How the identifiers of the cohort begin; other rows, such as a second header line, are passed over.
+    pub(crate) id_prefix: &'static str,
 }
 
 /// Reads a table with one row for each person, or each person and visit. `None` ages are allowed where the table has
@@ -544,7 +568,7 @@ pub(crate) fn read_people(
     let mut record = csv::ByteRecord::new();
     while table.read_row(&mut record)? {
         let id = cell(&record, Some(participant));
-        if is_missing(&id) {
+        if is_missing(&id) || !id.starts_with(codebook.id_prefix) {
             continue;
         }
         let (person, unknown_code) = columns.person(&record);

@@ -33,7 +33,7 @@ pub struct Layout {
 impl Layout {
     /// All layouts there are, special ones before general ones.
     pub fn all() -> &'static [Self] {
-        &layouts::ALL
+        layouts::ALL
     }
 
     /// The word in the project file.

@@ -82,7 +82,7 @@ impl BidsName {
     }
 
     /// Smaller is better.
-    fn rank(&self) -> (bool, bool, bool, u32) {
+    pub(crate) fn rank(&self) -> (bool, bool, bool, u32) {
         // MP2RAGE: the inversions and the unified image are not what a T1w model was trained on.
         let special = self.acquisition.contains("inv") || self.acquisition.contains("uni");
         (

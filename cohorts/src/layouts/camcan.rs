@@ -107,7 +107,7 @@ fn read_tables(
     let sex_codes = codes([("1", Sex::Male), ("2", Sex::Female)]);
     let codebook = Codebook {
         sex_codes,
-        age_unit: None,
+        ..Codebook::default()
     };
     let mut people = People::default();
     let mut ages_known = false;

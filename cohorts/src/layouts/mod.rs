@@ -3,19 +3,41 @@
 //! Each gets the files of a walk and finds scans and people among them; [`crate::listing`] joins them. A new layout is a
 //! file here with its `LAYOUT`, and its line in [`ALL`].
 
+mod adni;
+mod adni_images;
+mod adni_table;
 mod bids;
 mod camcan;
+mod hcp_aging;
+mod hcp_development;
+mod hcp_ya;
+mod ixi;
+mod nda;
+mod oasis3;
 mod scan_names;
 mod table;
 #[cfg(test)]
 pub(crate) mod tree;
 mod ukbb;
 mod ukbb_table;
+mod usual_tables;
 
 use crate::layout::Layout;
 
 /// All layouts; those that are special cases of others go before them.
-pub(crate) const ALL: [Layout; 4] = [ukbb::LAYOUT, camcan::LAYOUT, bids::LAYOUT, table::LAYOUT];
+pub(crate) static ALL: &[Layout] = &[
+    ukbb::LAYOUT,
+    hcp_ya::LAYOUT,
+    hcp_aging::LAYOUT,
+    hcp_development::LAYOUT,
+    adni::LAYOUT,
+    camcan::LAYOUT,
+    ixi::LAYOUT,
+    oasis3::LAYOUT,
+    bids::LAYOUT,
+    table::LAYOUT,
+];
 
 /// Their names in the project file.
-pub(crate) const NAMES: &str = "auto, ukbb, camcan, bids or table";
+pub(crate) const NAMES: &str = "auto, ukbb, hcp-ya, hcp-aging, hcp-development, adni, camcan, ixi, \
+                                oasis3, bids or table";

@@ -24,10 +24,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::ukbb_table::{Visits, read_visits};
+use super::usual_tables::usual_tables;
 use crate::criteria::SkipReason;
-use crate::delimited::Delimited;
 use crate::error::Error;
-use crate::files::{Files, Walk, archive_of, depth};
+use crate::files::{Walk, archive_of};
 use crate::layout::{FoundScan, Layout, LayoutFindings, Search};
 
 /// The instance of the first imaging visit.
@@ -87,11 +87,7 @@ struct Candidate {
 
 /// Finds scans and people.
 fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
-    let Search {
-        root,
-        tables,
-        files,
-    } = *search;
+    let Search { root, files, .. } = *search;
     let mut visits: BTreeMap<(String, u32), Vec<Candidate>> = BTreeMap::new();
     let sound = |path: &&PathBuf| !files.broken.contains_key(*path);
     for path in files.paths.iter().filter(sound) {
@@ -100,10 +96,7 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
         }
     }
     let mut findings = LayoutFindings::default();
-    let tables = match tables {
-        [] => usual_tables(root, files),
-        given => given.to_vec(),
-    };
+    let tables = usual_tables(search, super::ukbb_table::has_fields);
     let wanted: BTreeSet<_> = visits.keys().map(|(eid, _)| eid.clone()).collect();
     let known = read_visits(root, &tables, &wanted)?;
     findings.demographics_used = tables;
@@ -248,19 +241,6 @@ fn instance_folder(name: &str) -> Option<u32> {
         .parse()
         .ok()
         .filter(|instance| *instance < 10)
-}
-
-/// Tables at the root or one folder below it that have a column `eid` and one of the fields that are read.
-fn usual_tables(root: &Path, files: &Files) -> Vec<PathBuf> {
-    let is_table = |path: &&PathBuf| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        matches!(extension, Some("csv" | "tsv" | "tab" | "txt"))
-            && (depth(path, root) <= 2 || !path.starts_with(root))
-    };
-    let tables = files.paths.iter().filter(is_table).filter(|path| {
-        Delimited::open(path).is_ok_and(|table| super::ukbb_table::has_fields(&table))
-    });
-    tables.cloned().collect()
 }
 
 #[cfg(test)]
