@@ -120,6 +120,14 @@ pub enum Error {
         /// Share of test.
         test: f64,
     },
+    /// A cohort that is to be left out has nothing in the index.
+    #[error("no scan of cohort `{name}` in the index, expected one of {expected}")]
+    UnknownCohort {
+        /// The cohort asked for.
+        name: String,
+        /// The cohorts there are.
+        expected: String,
+    },
     /// One participant, family or scan in more than one split.
     #[error(
         "{what} of participant `{participant}` (cohort `{cohort}`) is in splits {splits}, expected one"

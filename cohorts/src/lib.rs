@@ -29,6 +29,7 @@ pub use layout::{Layout, LayoutChoice};
 pub use listing::{Cohort, CohortListing, list_cohort};
 pub use participant::{AgeYears, OLDEST_YEARS, ParticipantId, SessionId, Sex};
 pub use split::{
-    AGE_BIN_YEARS, SplitCounts, SplitFractions, SplitSummary, Stratum, assign_splits, check_leakage,
+    AGE_BIN_YEARS, SplitCounts, SplitFractions, SplitProtocol, SplitSummary, Stratum,
+    assign_splits, assign_splits_by, check_leakage,
 };
 pub use withdrawals::ParticipantList;
