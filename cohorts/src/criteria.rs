@@ -273,7 +273,7 @@ mod tests {
             criteria.refusal(&person),
             Some(SkipReason::DiagnosisExcluded)
         );
-        person.diagnosis = "cn".to_owned();
+        person.diagnosis = "cn".into();
         assert_eq!(criteria.refusal(&person), None);
     }
 
@@ -297,7 +297,7 @@ mod tests {
         };
         let mut person = row("a", "1", 28.5);
         assert_eq!(criteria.refusal(&person), Some(SkipReason::SiteExcluded));
-        person.site = "guys".to_owned();
+        person.site = "guys".into();
         assert_eq!(criteria.refusal(&person), None);
     }
 }

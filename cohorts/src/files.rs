@@ -82,7 +82,10 @@ pub(crate) fn list_files(root: &Path, walk: Walk) -> Files {
             waiting.push((path, depth + 1));
         }
     }
-    files.paths.sort_unstable();
+    // As bytes: comparing component by component takes many times as long.
+    files
+        .paths
+        .sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
     files.unreadable.sort_unstable();
     files.not_utf8.sort_unstable();
     files

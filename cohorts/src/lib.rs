@@ -19,6 +19,7 @@ mod layout;
 mod layouts;
 mod listing;
 mod participant;
+mod shared_text;
 mod split;
 mod withdrawals;
 
@@ -28,6 +29,7 @@ pub use index::{AgeSource, CohortIndex, INDEX_COLUMNS, IndexRow, Split};
 pub use layout::{Layout, LayoutChoice};
 pub use listing::{Cohort, CohortListing, list_cohort};
 pub use participant::{AgeYears, OLDEST_YEARS, ParticipantId, SessionId, Sex};
+pub use shared_text::SharedText;
 pub use split::{
     AGE_BIN_YEARS, SplitCounts, SplitFractions, SplitProtocol, SplitSummary, Stratum,
     assign_splits, assign_splits_by, check_leakage,

@@ -13,6 +13,7 @@ use crate::files::{Files, Walk, is_pointer, list_files};
 use crate::index::IndexRow;
 use crate::layout::{FoundScan, Layout, LayoutChoice, Search};
 use crate::participant::{ParticipantId, SessionId, Sex};
+use crate::shared_text::SharedTexts;
 use crate::withdrawals::{ParticipantList, usual_lists};
 
 /// How many examples of each reason are kept.
@@ -154,12 +155,13 @@ pub fn list_cohort(cohort: &Cohort) -> Result<CohortListing, Error> {
         listing.skip(&SkipReason::NoScan.into(), row);
     }
     let mut participants = BTreeSet::new();
+    let mut texts = SharedTexts::default();
     for found in findings.scans {
         if !found.participant.is_empty() {
             participants.insert(found.participant.clone());
         }
         let scan = found.scan.clone();
-        match row_of(found, cohort, &gates) {
+        match row_of(found, cohort, (&gates, &mut texts)) {
             Ok(row) => listing.rows.push(row),
             Err(refusal) => {
                 listing.skip(&refusal, shown(&scan));
@@ -278,7 +280,11 @@ impl Gates {
     }
 }
 
-fn row_of(found: FoundScan, cohort: &Cohort, gates: &Gates) -> Result<IndexRow, Refusal> {
+fn row_of(
+    found: FoundScan,
+    cohort: &Cohort,
+    (gates, texts): (&Gates, &mut SharedTexts),
+) -> Result<IndexRow, Refusal> {
     if let Some(reason) = gates.refusal(&found.participant) {
         return Err(reason.into());
     }
@@ -301,16 +307,16 @@ fn row_of(found: FoundScan, cohort: &Cohort, gates: &Gates) -> Result<IndexRow, 
     let notes = [found.note, &person.note];
     let notes: Vec<_> = notes.into_iter().filter(|note| !note.is_empty()).collect();
     let row = IndexRow {
-        cohort: cohort.name.clone(),
+        cohort: texts.get(&cohort.name),
         participant_id,
         session_id,
         group_key,
         age_years: person.age?,
         age_source: person.age_source,
         sex: person.sex,
-        site: person.site,
-        scanner: person.scanner,
-        diagnosis: person.diagnosis,
+        site: texts.get(&person.site),
+        scanner: texts.get(&person.scanner),
+        diagnosis: texts.get(&person.diagnosis),
         scan: found.scan,
         split: None,
         note: notes.join("; "),
@@ -334,8 +340,8 @@ fn detail_of(reason: SkipReason, row: &IndexRow) -> String {
 }
 
 fn sort_rows(rows: &mut [IndexRow]) {
-    let session = |row: &IndexRow| row.session_id.clone().map_or(String::new(), String::from);
     rows.sort_by(|a, b| {
+        let session = |row: &IndexRow| row.session_id.clone().map_or(String::new(), String::from);
         natord::compare(a.participant_id.as_str(), b.participant_id.as_str())
             .then_with(|| natord::compare(&session(a), &session(b)))
             .then_with(|| a.participant_id.cmp(&b.participant_id))

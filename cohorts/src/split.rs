@@ -181,9 +181,10 @@ pub fn assign_splits_by(
         });
     }
     let rule = Rule {
-        seed,
         fractions,
         protocol,
+        split_positions: Positions::new(SPLIT_CONTEXT, seed),
+        validation_positions: Positions::new(VALIDATION_CONTEXT, seed),
     };
     for row in &mut index.rows {
         row.split = Some(rule.split_of(row));
@@ -197,7 +198,7 @@ pub fn assign_splits_by(
     rows.dedup_by(|later, first| later.group_key == first.group_key);
     let mut summary = SplitSummary::default();
     for row in rows {
-        let split = rule.split_of(row);
+        let Some(split) = row.split else { continue };
         summary.groups.add(split);
         summary
             .strata
@@ -221,7 +222,7 @@ fn row_order(row: &IndexRow) -> (u64, &str, Sex, &Path) {
 fn stratum_of(row: &IndexRow) -> Stratum {
     let bin = (row.age_years.years() / AGE_BIN_YEARS).floor();
     Stratum {
-        cohort: row.cohort.clone(),
+        cohort: row.cohort.to_string(),
         sex: row.sex,
         from_age_years: (bin * AGE_BIN_YEARS) as u32,
     }
@@ -229,14 +230,15 @@ fn stratum_of(row: &IndexRow) -> Stratum {
 
 /// What decides on which side a group is.
 struct Rule<'a> {
-    seed: u64,
     fractions: SplitFractions,
     protocol: &'a SplitProtocol,
+    split_positions: Positions,
+    validation_positions: Positions,
 }
 
 impl Rule<'_> {
     fn split_of(&self, row: &IndexRow) -> Split {
-        let position = position_of(&row.group_key, self.seed);
+        let position = self.split_positions.of(&row.group_key);
         let is_test = match self.protocol {
             // Test lies at the low end of the unit interval and validation at the high end, so that changing one
             // fraction moves only groups between that split and training.
@@ -253,7 +255,7 @@ impl Rule<'_> {
             SplitProtocol::LeaveCohortOut(cohort) => row.cohort == *cohort,
         };
         // Another number than the one that made the folds, else validation would be a whole fold.
-        let within = position_in(VALIDATION_CONTEXT, &row.group_key, self.seed);
+        let within = self.validation_positions.of(&row.group_key);
         if is_test {
             Split::Test
         } else if within < self.fractions.validation {
@@ -267,19 +269,27 @@ impl Rule<'_> {
 const SPLIT_CONTEXT: &str = "brainage 2026 split by group key";
 const VALIDATION_CONTEXT: &str = "brainage 2026 validation among what is not tested on";
 
-/// A number within 0 (included) to 1 (excluded), spread evenly over keys. Part of the contract: changing it moves
+/// Places groups within 0 (included) to 1 (excluded), spread evenly over keys. Part of the contract: changing it moves
 /// people between the splits of runs that are compared.
-fn position_of(group_key: &str, seed: u64) -> f64 {
-    position_in(SPLIT_CONTEXT, group_key, seed)
+struct Positions {
+    /// Context and seed, which all keys have in common.
+    begun: blake3::Hasher,
 }
 
-fn position_in(context: &str, group_key: &str, seed: u64) -> f64 {
-    let mut hasher = blake3::Hasher::new_derive_key(context);
-    hasher.update(&seed.to_le_bytes());
-    hasher.update(group_key.as_bytes());
-    let mut bytes = [0; 8];
-    hasher.finalize_xof().fill(&mut bytes);
-    (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
+impl Positions {
+    fn new(context: &str, seed: u64) -> Self {
+        let mut begun = blake3::Hasher::new_derive_key(context);
+        begun.update(&seed.to_le_bytes());
+        Self { begun }
+    }
+
+    fn of(&self, group_key: &str) -> f64 {
+        let mut hasher = self.begun.clone();
+        hasher.update(group_key.as_bytes());
+        let mut bytes = [0; 8];
+        hasher.finalize_xof().fill(&mut bytes);
+        (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
+    }
 }
 
 /// Makes sure that nothing is on two sides: no group, no participant and no scan file.
@@ -292,7 +302,7 @@ fn position_in(context: &str, group_key: &str, seed: u64) -> f64 {
 pub fn check_leakage(index: &CohortIndex) -> Result<(), Error> {
     check_shared(index, "the group", |row| row.group_key.as_str())?;
     check_shared(index, "the data", |row| {
-        (row.cohort.as_str(), row.participant_id.as_str())
+        (&*row.cohort, row.participant_id.as_str())
     })?;
     check_shared(index, "a scan", |row| row.scan.as_os_str())
 }
@@ -307,7 +317,7 @@ fn check_shared<'a, K: Ord>(
         .iter()
         .filter(|row| row.split.is_some())
         .collect();
-    rows.sort_by(|a, b| key_of(a).cmp(&key_of(b)));
+    rows.sort_by_key(|row| key_of(row));
     let leak = rows.windows(2).find_map(|pair| match pair {
         [a, b] if a.split != b.split && key_of(a) == key_of(b) => Some((*a, *b)),
         _ => None,
@@ -316,7 +326,7 @@ fn check_shared<'a, K: Ord>(
         None => Ok(()),
         Some((a, b)) => Err(Error::Leakage {
             what,
-            cohort: b.cohort.clone(),
+            cohort: b.cohort.to_string(),
             participant: b.participant_id.to_string(),
             splits: format!(
                 "{} and {}",
@@ -368,8 +378,8 @@ mod tests {
 
     #[test]
     fn the_split_of_a_key_is_the_same_in_every_version() {
-        let parts =
-            ["ukbb:1000223", "camcan:CC110033", "ixi:IXI012"].map(|key| position_of(key, 1));
+        let parts = ["ukbb:1000223", "camcan:CC110033", "ixi:IXI012"]
+            .map(|key| Positions::new(SPLIT_CONTEXT, 1).of(key));
         assert_eq!(
             parts.map(|part| (part * 1000.0).floor()),
             [275.0, 636.0, 501.0]
@@ -479,7 +489,7 @@ mod tests {
         let protocol = SplitProtocol::LeaveCohortOut("adni".to_owned());
         assign_splits_by(&mut index, 3, FRACTIONS, &protocol).unwrap();
         for row in &index.rows {
-            assert_eq!(row.split == Some(Split::Test), row.cohort == "adni");
+            assert_eq!(row.split == Some(Split::Test), row.cohort == *"adni");
         }
         let unknown = SplitProtocol::LeaveCohortOut("adnl".to_owned());
         let error = assign_splits_by(&mut index, 3, FRACTIONS, &unknown).unwrap_err();

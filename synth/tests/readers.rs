@@ -9,7 +9,7 @@ use brainage_cohorts::{
 };
 use brainage_synth::{Error, SynthLayout, SynthParams, SynthReport, write_cohort};
 
-const N_SUBJECTS: usize = 3;
+const N_SUBJECTS: usize = 2;
 
 fn made(out: &Path, layout: SynthLayout) -> Result<SynthReport, Error> {
     let params = SynthParams {

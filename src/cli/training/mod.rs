@@ -244,7 +244,7 @@ fn samples(
             scan: row.scan.clone(),
             entry: entry.clone(),
             age_years: row.age_years.years(),
-            cohort: row.cohort.clone(),
+            cohort: row.cohort.to_string(),
         })
     });
     BrainSamples::new(samples.collect(), grid.shape.0, grid.voxel_size_mm)
