@@ -1,10 +1,11 @@
-//! Tables as cohorts ship them: comma, tab or semicolon, with or without BOM, of any width.
+//! Tables as cohorts ship them: comma, tab, semicolon or bar, in UTF-8, UTF-16 or Latin-1, with or without BOM, of
+//! any width.
 //!
 //! Rows are read one after the other, so a table may be larger than the memory. Cells are text here;
 //! [`crate::demographics`] and the layouts make values of them.
 
 use std::borrow::Cow;
-use std::io::{BufRead as _, BufReader, Cursor, Read};
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -44,9 +45,14 @@ impl Delimited {
         }
         let what = "reading the table";
         let file = fs_err::File::open(path).map_err(Error::io(what, path))?;
-        let mut rest = BufReader::with_capacity(1 << 16, file);
+        let mut bytes = BufReader::with_capacity(1 << 16, file);
+        let start = bytes.fill_buf().map_err(Error::io(what, path))?;
+        let mut rest: Box<dyn BufRead> = match utf16_order(start) {
+            Some(order) => Box::new(BufReader::new(Utf16::new(bytes, order))),
+            None => Box::new(bytes),
+        };
         let mut first = Vec::new();
-        let mut limited = rest.by_ref().take(LONGEST_HEADER);
+        let mut limited = (&mut rest).take(LONGEST_HEADER);
         limited
             .read_until(b'\n', &mut first)
             .map_err(Error::io(what, path))?;
@@ -66,11 +72,7 @@ impl Delimited {
         let mut headers = Vec::new();
         if has_headers {
             let found = reader.byte_headers().map_err(Error::table(path))?;
-            headers.extend(
-                found
-                    .iter()
-                    .map(|name| String::from_utf8_lossy(name).trim().to_owned()),
-            );
+            headers.extend(found.iter().map(|name| text_of(name).trim().to_owned()));
         }
         Ok(Self {
             path: path.to_path_buf(),
@@ -132,7 +134,93 @@ pub(crate) fn cell(record: &csv::ByteRecord, column: Option<usize>) -> Cow<'_, s
     let bytes = column
         .and_then(|column| record.get(column))
         .unwrap_or_default();
-    String::from_utf8_lossy(bytes.trim_ascii())
+    text_of(bytes.trim_ascii())
+}
+
+/// Bytes as text: UTF-8, or else Latin-1, in which every byte is a character.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),
+    }
+}
+
+/// Order of the two bytes of a UTF-16 unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ByteOrder {
+    Little,
+    Big,
+}
+
+/// UTF-16 by its mark, or by the zeros that Latin letters have in it.
+fn utf16_order(start: &[u8]) -> Option<ByteOrder> {
+    match start {
+        [0xff, 0xfe, ..] => Some(ByteOrder::Little),
+        [0xfe, 0xff, ..] => Some(ByteOrder::Big),
+        [a, 0, b, 0, ..] if *a != 0 && *b != 0 => Some(ByteOrder::Little),
+        [0, a, 0, b, ..] if *a != 0 && *b != 0 => Some(ByteOrder::Big),
+        _ => None,
+    }
+}
+
+/// A stream of UTF-16 as UTF-8. What is no character becomes U+FFFD.
+struct Utf16<R> {
+    inner: R,
+    order: ByteOrder,
+    /// A first half that waits for its second.
+    high: Option<u16>,
+    ready: Vec<u8>,
+    /// How much of `ready` was handed out.
+    given: usize,
+}
+
+impl<R: Read> Utf16<R> {
+    fn new(inner: R, order: ByteOrder) -> Self {
+        Self {
+            inner,
+            order,
+            high: None,
+            ready: Vec::new(),
+            given: 0,
+        }
+    }
+
+    fn push(&mut self, unit: u16) {
+        let units = self.high.take().into_iter().chain([unit]);
+        let units: Vec<u16> = units.collect();
+        if let [high @ 0xd800..0xdc00] = units[..] {
+            self.high = Some(high);
+            return;
+        }
+        for decoded in char::decode_utf16(units) {
+            let letter = decoded.unwrap_or(char::REPLACEMENT_CHARACTER);
+            let mut bytes = [0; 4];
+            self.ready.extend(letter.encode_utf8(&mut bytes).as_bytes());
+        }
+    }
+}
+
+impl<R: Read> Read for Utf16<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.given == self.ready.len() {
+            self.ready.clear();
+            self.given = 0;
+            let mut bytes = Vec::with_capacity(1 << 13);
+            self.inner.by_ref().take(1 << 13).read_to_end(&mut bytes)?;
+            let (units, _half) = bytes.as_chunks::<2>();
+            for &unit in units {
+                self.push(match self.order {
+                    ByteOrder::Little => u16::from_le_bytes(unit),
+                    ByteOrder::Big => u16::from_be_bytes(unit),
+                });
+            }
+        }
+        let waiting = self.ready.get(self.given..).unwrap_or_default();
+        let n = waiting.len().min(out.len());
+        out[..n].copy_from_slice(&waiting[..n]);
+        self.given += n;
+        Ok(n)
+    }
 }
 
 /// A column name in lower case, without units in brackets, words joined by `_`.
@@ -152,12 +240,10 @@ pub(crate) fn plain_name(name: &str) -> String {
 }
 
 fn foreign_format(first: &[u8]) -> Option<&'static str> {
-    const SIGNATURES: [(&[u8], &str); 6] = [
+    const SIGNATURES: [(&[u8], &str); 4] = [
         (b"PK\x03\x04", "a zip archive or Excel workbook"),
         (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
         (b"\x1f\x8b", "a gzip file"),
-        (b"\xff\xfe", "UTF-16 text"),
-        (b"\xfe\xff", "UTF-16 text"),
         (b"%PDF", "a PDF document"),
     ];
     let known = SIGNATURES
@@ -170,7 +256,7 @@ fn foreign_format(first: &[u8]) -> Option<&'static str> {
 
 /// The separator that occurs most in the first line, outside of quotes.
 fn sniff_delimiter(line: &[u8]) -> u8 {
-    let mut counts = [(b',', 0_usize), (b'\t', 0), (b';', 0)];
+    let mut counts = [(b',', 0_usize), (b'\t', 0), (b';', 0), (b'|', 0)];
     let mut quoted = false;
     for &byte in line {
         if byte == b'"' {
@@ -222,12 +308,38 @@ mod tests {
 
     #[test]
     fn workbooks_and_binary_files_are_named_as_such() {
-        for bytes in [&b"PK\x03\x04rest"[..], b"a,b\0c\n", b"\xff\xfea\0"] {
+        for bytes in [&b"PK\x03\x04rest"[..], b"a,b\0c\n", b"\x1f\x8brest"] {
             let (_folder, path) = write(bytes);
             assert!(matches!(
                 Delimited::open(&path),
                 Err(Error::NotATable { .. })
             ));
+        }
+    }
+
+    #[test]
+    fn utf_16_and_latin_1_are_read_as_what_they_are() {
+        let text = "id|name|age\r\n007|Zoë 𝄞|38.5\r\n".repeat(300);
+        let units: Vec<u16> = text.encode_utf16().collect();
+        let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        let latin = b"id|name|age\n007|Zo\xeb \xb5|38.5\n".to_vec();
+        for (bytes, name) in [
+            ([b"\xff\xfe", little.as_slice()].concat(), "Zoë 𝄞"),
+            ([b"\xfe\xff", big.as_slice()].concat(), "Zoë 𝄞"),
+            (little, "Zoë 𝄞"),
+            (latin, "Zoë µ"),
+        ] {
+            let (_folder, path) = write(&bytes);
+            let mut table = Delimited::open(&path).unwrap();
+            assert_eq!(table.headers(), ["id", "name", "age"]);
+            let mut record = csv::ByteRecord::new();
+            while table.read_row(&mut record).unwrap() {
+                if cell(&record, Some(0)) != "id" {
+                    assert_eq!(cell(&record, Some(0)), "007");
+                    assert_eq!(cell(&record, Some(1)), name);
+                }
+            }
         }
     }
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::criteria::SkipReason;
-use crate::delimited::{Delimited, cell, plain_name};
+use crate::criteria::{Refusal, SkipReason};
+use crate::delimited::{Delimited, cell};
 use crate::error::Error;
 use crate::index::AgeSource;
 use crate::participant::{AgeYears, Sex};
@@ -16,7 +16,7 @@ use crate::withdrawals::comparable;
 /// What a table says about someone, at one visit or at all.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Person {
-    pub(crate) age: Result<AgeYears, SkipReason>,
+    pub(crate) age: Result<AgeYears, Refusal>,
     pub(crate) age_source: AgeSource,
     pub(crate) sex: Sex,
     pub(crate) site: String,
@@ -128,6 +128,8 @@ pub(crate) struct PersonColumns {
     pub(crate) participant: Option<usize>,
     pub(crate) session: Option<usize>,
     pub(crate) age: Option<usize>,
+    /// A second column of ages at the scan, which must agree with the first.
+    other_age: Option<usize>,
     age_unit: AgeUnit,
     sex: Option<usize>,
     sex_codes: SexCodes,
@@ -149,12 +151,18 @@ impl PersonColumns {
                 .and_then(|column| table.headers().get(column))
                 .map_or("", String::as_str)
         };
-        let months = plain_name(header(age)).ends_with("months")
-            || header(age).to_lowercase().contains("month");
+        let in_months = |column| header(column).to_lowercase().contains("month");
+        let months = in_months(age);
+        let other_age = names
+            .age
+            .iter()
+            .filter_map(|name| table.column(&[name]))
+            .find(|&other| Some(other) != age && in_months(Some(other)) == months);
         Self {
             participant: table.column(names.participant),
             session: table.column(names.session),
             age,
+            other_age,
             age_unit: if months {
                 AgeUnit::Months
             } else {
@@ -193,33 +201,42 @@ impl PersonColumns {
                 text.into_owned()
             }
         };
-        let age = parse_age(&cell(record, self.age), self.age_unit, self.decimal_comma);
+        let age = self.age_of(record);
         let word = cell(record, self.sex).to_lowercase();
         let sex = self
             .sex_codes
             .get(&word)
             .copied()
             .or_else(|| Sex::from_word(&word));
-        let whole = matches!(age, Ok((age, _)) if age.years().fract() == 0.0);
+        let age_source = age.as_ref().map_or(AgeSource::Unstated, |age| age.source);
         let person = Person {
-            age: age.map(|(age, _)| age),
-            age_source: match self.age_unit {
-                AgeUnit::Years if whole => AgeSource::ReportedWholeYears,
-                AgeUnit::Years => AgeSource::ReportedDecimal,
-                _ => AgeSource::Converted,
-            },
+            age: age.map(|age| age.age),
+            age_source,
             sex: sex.unwrap_or_default(),
             site: text(self.site),
             scanner: text(self.scanner),
             diagnosis: text(self.diagnosis),
             family: text(self.family),
-            note: if matches!(age, Ok((_, true))) {
-                "age capped".to_owned()
-            } else {
-                String::new()
-            },
+            note: String::new(),
         };
         (person, sex.is_none())
+    }
+
+    /// The age of a row. Where two columns hold ages, they may differ by a year, as rounded and exact ages do.
+    fn age_of(&self, record: &csv::ByteRecord) -> Result<ParsedAge, Refusal> {
+        let parse = |column| parse_age(&cell(record, column), self.age_unit, self.decimal_comma);
+        let first = parse(self.age);
+        let Some(other) = self.other_age.map(|column| parse(Some(column))) else {
+            return first;
+        };
+        match (first, other) {
+            (Ok(a), Ok(b)) if (a.age.years() - b.age.years()).abs() > 1.0 => {
+                let detail = format!("{} and {} years in two columns", a.age, b.age);
+                Err(Refusal::new(SkipReason::AgeConflict, detail))
+            }
+            (Err(missing), other) if missing.reason == SkipReason::NoAge => other,
+            (first, _) => first,
+        }
     }
 }
 
@@ -244,36 +261,69 @@ pub(crate) fn is_missing(text: &str) -> bool {
     )
 }
 
-/// Reads an age, and whether it is a cap (`89+`, `>89`). Zero stands for a missing age in several cohorts, so it is
-/// refused.
+/// An age as a cell has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ParsedAge {
+    pub(crate) age: AgeYears,
+    pub(crate) source: AgeSource,
+}
+
+/// Reads an age, also as a bound (`89+`, `>89`) or a range (`26-30`, both ends included). Zero stands for a missing age
+/// in several cohorts, so it is refused.
 pub(crate) fn parse_age(
     text: &str,
     unit: AgeUnit,
     decimal_comma: bool,
-) -> Result<(AgeYears, bool), SkipReason> {
+) -> Result<ParsedAge, Refusal> {
     if is_missing(text) {
-        return Err(SkipReason::NoAge);
+        return Err(SkipReason::NoAge.into());
     }
     let text = text.trim();
+    let bad = || {
+        Refusal::new(
+            SkipReason::BadAge,
+            format!("age is `{}`", text.escape_debug()),
+        )
+    };
     let bare = text
         .trim_end_matches('+')
         .trim_start_matches(['>', '=', '≥'])
         .trim();
-    let number = if decimal_comma {
-        bare.replace(',', ".")
-    } else {
-        bare.to_owned()
+    let number = |text: &str| -> Result<f64, Refusal> {
+        let number = if decimal_comma {
+            text.replace(',', ".")
+        } else {
+            text.to_owned()
+        };
+        number.trim().parse().map_err(|_unreadable| bad())
     };
-    let value: f64 = number.parse().map_err(|_unreadable| SkipReason::BadAge)?;
+    let (value, source) = match bare.split_once('-') {
+        Some((from, to)) if !from.is_empty() => {
+            let (from, to) = (number(from)?, number(to)?);
+            // Completed years: the last begins at `to` and is over a year later.
+            let middle = (from + to + 1.0) / 2.0;
+            (if from < to { middle } else { f64::NAN }, AgeSource::BinMid)
+        }
+        _ if bare.len() < text.len() => (number(bare)?, AgeSource::Capped),
+        _ => {
+            let value = number(bare)?;
+            let source = match unit {
+                AgeUnit::Years if value.fract() == 0.0 => AgeSource::ReportedWholeYears,
+                AgeUnit::Years => AgeSource::ReportedDecimal,
+                _ => AgeSource::Converted,
+            };
+            (value, source)
+        }
+    };
     let years = match unit {
         AgeUnit::Years => value,
         _ => rounded(value / unit.per_year()),
     };
-    if years == 0.0 {
-        return Err(SkipReason::BadAge);
+    let age = AgeYears::new(years).map_err(|_outside| bad())?;
+    if age.years() == 0.0 {
+        return Err(bad());
     }
-    let age = AgeYears::new(years).map_err(|_outside| SkipReason::BadAge)?;
-    Ok((age, bare.len() < text.len()))
+    Ok(ParsedAge { age, source })
 }
 
 /// To a ten-thousandth of a year, which is less than an hour: dates have no more.
@@ -285,16 +335,38 @@ pub(crate) fn rounded(years: f64) -> f64 {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct People {
     rows: BTreeMap<String, Vec<(Option<String>, Person)>>,
+    /// Identifiers that are numbers, by the number without leading zeros; none where two have the same number.
+    by_number: BTreeMap<String, Option<String>>,
+}
+
+/// A number without its leading zeros, which spreadsheets drop.
+fn number_of(id: &str) -> Option<&str> {
+    let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| id.trim_start_matches('0'))
 }
 
 impl People {
     /// Adds a row. A second row of the same person and visit must say the same.
     pub(crate) fn insert(&mut self, participant: &str, session: &str, person: Person) {
         let session = Some(comparable_session(session)).filter(|session| !session.is_empty());
-        let rows = self.rows.entry(comparable(participant)).or_default();
+        let id = comparable(participant);
+        if let Some(number) = number_of(&id) {
+            let known = self
+                .by_number
+                .entry(number.to_owned())
+                .or_insert_with(|| Some(id.clone()));
+            if known.as_ref().is_some_and(|known| *known != id) {
+                *known = None;
+            }
+        }
+        let rows = self.rows.entry(id).or_default();
         match rows.iter_mut().find(|(known, _)| *known == session) {
             Some((_, known)) if *known != person => {
-                known.age = Err(SkipReason::DuplicateParticipant);
+                if known.completes(&person) {
+                    known.fill_from(person);
+                } else {
+                    known.age = Err(contradiction(known, &person));
+                }
             }
             Some(_) => {}
             None => rows.push((session, person)),
@@ -303,6 +375,12 @@ impl People {
 
     /// Fills what is not known here from another table.
     pub(crate) fn fill_from(&mut self, other: Self) {
+        for (number, id) in other.by_number {
+            let known = self.by_number.entry(number).or_insert_with(|| id.clone());
+            if *known != id {
+                *known = None;
+            }
+        }
         for (participant, rows) in other.rows {
             let mine = self.rows.entry(participant).or_default();
             for (session, person) in rows {
@@ -315,15 +393,18 @@ impl People {
     }
 
     /// What is known of someone at a visit: the row of that visit, completed by the row that names no visit.
-    /// A scan without visit takes the only row there is.
-    pub(crate) fn find(
-        &self,
-        participant: &str,
-        session: Option<&str>,
-    ) -> Result<Person, SkipReason> {
+    /// A scan without visit takes the only row there is. A number is also found with other leading zeros, where only
+    /// one participant has it.
+    pub(crate) fn find(&self, participant: &str, session: Option<&str>) -> Result<Person, Refusal> {
+        let id = comparable(participant);
+        let same_number = || {
+            let known = self.by_number.get(number_of(&id)?)?.as_ref()?;
+            self.rows.get(known)
+        };
         let rows = self
             .rows
-            .get(&comparable(participant))
+            .get(&id)
+            .or_else(same_number)
             .ok_or(SkipReason::NotInDemographics)?;
         let of = |wanted: Option<&String>| {
             rows.iter()
@@ -341,8 +422,15 @@ impl People {
             }
             (Some(person), None, _) | (None, Some(person), _) => Ok(person.clone()),
             (None, None, [(_, only)]) if session.is_none() => Ok(only.clone()),
-            (None, None, _) => Err(SkipReason::NoAge),
+            (None, None, _) => Err(SkipReason::NoAge.into()),
         }
+    }
+
+    /// Whether a row is about this very visit.
+    pub(crate) fn names_visit(&self, participant: &str, session: &str) -> bool {
+        let session = Some(comparable_session(session));
+        let rows = self.rows.get(&comparable(participant));
+        rows.is_some_and(|rows| rows.iter().any(|(known, _)| *known == session))
     }
 
     /// Everyone, by their identifier in lower case and without prefix.
@@ -357,17 +445,48 @@ impl People {
     /// Known ages, in years, in no particular order.
     pub(crate) fn ages(&self) -> impl Iterator<Item = f64> {
         let people = self.rows.values().flatten();
-        people.filter_map(|(_, person)| person.age.ok().map(AgeYears::years))
+        people.filter_map(|(_, person)| person.age.as_ref().ok().map(|age| age.years()))
     }
 
-    fn people_mut(&mut self) -> impl Iterator<Item = &mut Person> {
+    pub(crate) fn people_mut(&mut self) -> impl Iterator<Item = &mut Person> {
         self.rows.values_mut().flatten().map(|(_, person)| person)
     }
 }
 
+/// Two rows of one person and visit that do not agree.
+fn contradiction(a: &Person, b: &Person) -> Refusal {
+    let shown = |person: &Person| match &person.age {
+        Ok(age) => format!("{age} years, {}", person.sex),
+        Err(refusal) if refusal.reason == SkipReason::NoAge => format!("no age, {}", person.sex),
+        Err(refusal) => refusal.detail.clone(),
+    };
+    let (a, b) = (shown(a), shown(b));
+    let detail = if a == b {
+        String::new()
+    } else {
+        format!("{a} and {b}")
+    };
+    Refusal::new(SkipReason::DuplicateParticipant, detail)
+}
+
 impl Person {
-    fn fill_from(&mut self, other: Self) {
-        if self.age == Err(SkipReason::NoAge) {
+    /// Whether the other row says nothing that contradicts this one, and one of them knows no age.
+    fn completes(&self, other: &Self) -> bool {
+        let no_age = |person: &Self| {
+            let age = person.age.as_ref();
+            age.is_err_and(|refusal| refusal.reason == SkipReason::NoAge)
+        };
+        let sexes = [self.sex, other.sex];
+        let sexes_agree = sexes.contains(&Sex::Unknown) || sexes[0] == sexes[1];
+        sexes_agree && (no_age(self) || no_age(other))
+    }
+
+    pub(crate) fn fill_from(&mut self, other: Self) {
+        if self
+            .age
+            .as_ref()
+            .is_err_and(|refusal| refusal.reason == SkipReason::NoAge)
+        {
             (self.age, self.age_source) = (other.age, other.age_source);
             self.note = other.note;
         }
@@ -416,6 +535,8 @@ pub(crate) fn comparable_session(session: &str) -> String {
 pub(crate) struct Codebook {
     pub(crate) sex_codes: SexCodes,
     pub(crate) age_unit: Option<AgeUnit>,
+    /// How the identifiers of the cohort begin; other rows, such as a second header line, are passed over.
+    pub(crate) id_prefix: &'static str,
 }
 
 /// Reads a table with one row for each person, or each person and visit. `None` ages are allowed where the table has
@@ -447,13 +568,14 @@ pub(crate) fn read_people(
     let mut record = csv::ByteRecord::new();
     while table.read_row(&mut record)? {
         let id = cell(&record, Some(participant));
-        if is_missing(&id) {
+        if is_missing(&id) || !id.starts_with(codebook.id_prefix) {
             continue;
         }
         let (person, unknown_code) = columns.person(&record);
         n_rows += 1;
         unexplained += usize::from(unknown_code);
-        n_bad += usize::from(person.age == Err(SkipReason::BadAge));
+        let is_bad = |refusal: &Refusal| refusal.reason == SkipReason::BadAge;
+        n_bad += usize::from(person.age.as_ref().is_err_and(is_bad));
         people.insert(&id, &cell(&record, columns.session), person);
     }
     settle_age_sources(people.people_mut());

@@ -17,6 +17,23 @@ pub enum Error {
         /// Where its folder should be.
         root: PathBuf,
     },
+    /// No file shows how the folder is laid out.
+    #[error(
+        "layout is not recognized, no file has a name that a layout knows: `{}`",
+        shown(root)
+    )]
+    LayoutUnknown {
+        /// The cohort's folder.
+        root: PathBuf,
+    },
+    /// Files show several layouts.
+    #[error("layout is ambiguous ({seen}): `{}`", shown(root))]
+    LayoutAmbiguous {
+        /// What was seen of each layout.
+        seen: String,
+        /// The cohort's folder.
+        root: PathBuf,
+    },
     /// Neither named nor found: a table with ages.
     #[error("no table with ages found, expected {expected}: `{}`", shown(root))]
     NoDemographics {
@@ -103,6 +120,14 @@ pub enum Error {
         /// Share of test.
         test: f64,
     },
+    /// A cohort that is to be left out has nothing in the index.
+    #[error("no scan of cohort `{name}` in the index, expected one of {expected}")]
+    UnknownCohort {
+        /// The cohort asked for.
+        name: String,
+        /// The cohorts there are.
+        expected: String,
+    },
     /// One participant, family or scan in more than one split.
     #[error(
         "{what} of participant `{participant}` (cohort `{cohort}`) is in splits {splits}, expected one"
@@ -147,6 +172,12 @@ impl Error {
         match self {
             Self::MissingRoot { .. } => Some(
                 "correct `root` of this cohort in the project file, or mount the disk it is on",
+            ),
+            Self::LayoutUnknown { .. } => Some(
+                "name the layout of this cohort, or use `table` with a table of scans and ages",
+            ),
+            Self::LayoutAmbiguous { .. } => Some(
+                "make each of them a cohort of its own with its folder as `root`, or name the layout",
             ),
             Self::NoDemographics { .. } => {
                 Some("name the table in `demographics` of this cohort in the project file")

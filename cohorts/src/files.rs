@@ -1,10 +1,13 @@
 //! The files under a cohort's folder.
 //!
 //! One walk serves scans, tables and lists. Hidden files are passed over, folders that lead back into the tree are
-//! entered once, and a folder that cannot be read is reported instead of ending the walk.
+//! entered once, and a folder that cannot be read is reported instead of ending the walk. Archives that a layout
+//! ships scans in are listed as if they were folders.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use crate::archive::member_names;
 
 /// Deepest folder that is entered.
 const DEEPEST: usize = 16;
@@ -16,10 +19,23 @@ pub(crate) struct Files {
     pub(crate) paths: Vec<PathBuf>,
     /// Folders that could not be read.
     pub(crate) unreadable: Vec<PathBuf>,
+    /// Files whose path is not UTF-8: no table, list or index could name them.
+    pub(crate) not_utf8: Vec<PathBuf>,
+    /// Archives that cannot be read, and why. Their own paths are among `paths`, as those of sound archives are.
+    pub(crate) broken: BTreeMap<PathBuf, String>,
 }
 
-/// Lists all files under `root`, except in folders whose name `skips` accepts.
-pub(crate) fn list_files(root: &Path, skips: fn(&str) -> bool) -> Files {
+/// What a walk enters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walk {
+    /// Names of folders that are passed over.
+    pub(crate) skips_folder: fn(&str) -> bool,
+    /// Names of zip archives whose members are listed.
+    pub(crate) opens_archive: fn(&str) -> bool,
+}
+
+/// Lists all files under `root`.
+pub(crate) fn list_files(root: &Path, walk: Walk) -> Files {
     let mut files = Files::default();
     let canonical_root = fs_err::canonicalize(root).ok();
     let mut linked = BTreeSet::new();
@@ -46,10 +62,10 @@ pub(crate) fn list_files(root: &Path, skips: fn(&str) -> bool) -> Files {
             };
             if !is_folder {
                 // A link to nothing is kept: the scan it stands for was not downloaded.
-                files.paths.push(path);
+                files.add(path, &name, walk);
                 continue;
             }
-            if depth >= DEEPEST || skips(&name) {
+            if depth >= DEEPEST || (walk.skips_folder)(&name) {
                 continue;
             }
             if kind.is_symlink() {
@@ -66,9 +82,60 @@ pub(crate) fn list_files(root: &Path, skips: fn(&str) -> bool) -> Files {
             waiting.push((path, depth + 1));
         }
     }
-    files.paths.sort_unstable();
-    files.unreadable.sort_unstable();
+    // As bytes: comparing component by component takes many times as long.
     files
+        .paths
+        .sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    files.unreadable.sort_unstable();
+    files.not_utf8.sort_unstable();
+    files
+}
+
+impl Files {
+    fn add(&mut self, path: PathBuf, name: &str, walk: Walk) {
+        if path.to_str().is_none() {
+            self.not_utf8.push(path);
+            return;
+        }
+        if is_zip(Path::new(name)) && (walk.opens_archive)(name) {
+            match member_names(&path) {
+                Ok(members) => {
+                    let members = members.iter().filter(|member| {
+                        let mut folders = member.split('/').rev().skip(1);
+                        !folders.any(|folder| (walk.skips_folder)(folder))
+                    });
+                    self.paths.extend(members.map(|member| path.join(member)));
+                }
+                Err(problem) => {
+                    self.broken.insert(path.clone(), problem);
+                }
+            }
+        }
+        self.paths.push(path);
+    }
+
+    /// Leaves out what lies in folders that `skips` accepts, as if the walk had not entered them.
+    pub(crate) fn without_folders(mut self, root: &Path, skips: fn(&str) -> bool) -> Self {
+        self.paths.retain(|path| {
+            let inner = path.strip_prefix(root).unwrap_or(path);
+            let mut folders = inner.parent().into_iter().flat_map(Path::components);
+            !folders.any(|folder| folder.as_os_str().to_str().is_some_and(skips))
+        });
+        self
+    }
+}
+
+/// Whether a name ends in `.zip`.
+pub(crate) fn is_zip(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("zip"))
+}
+
+/// The archive that a path leads into.
+pub(crate) fn archive_of(path: &Path) -> Option<&Path> {
+    path.ancestors()
+        .skip(1)
+        .find(|above| is_zip(above) && above.is_file())
 }
 
 /// How many folders and names lie between `root` and a file in it: 1 for a file directly in `root`.
@@ -84,9 +151,13 @@ pub(crate) fn nifti_stem(path: &Path) -> Option<&str> {
         .or_else(|| name.strip_suffix(".nii"))
 }
 
-/// Whether the file is empty, or stands for data that were not fetched (git-annex, Git LFS).
+/// Whether the file is empty, or stands for data that were not fetched (git-annex, Git LFS). The members of an archive
+/// are there.
 pub(crate) fn is_pointer(path: &Path) -> bool {
     const LARGEST_POINTER: u64 = 1024;
+    if archive_of(path).is_some() {
+        return false;
+    }
     let Ok(metadata) = fs_err::metadata(path) else {
         return true;
     };
@@ -106,6 +177,40 @@ pub(crate) fn is_pointer(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::tests::stored;
+
+    const EVERYWHERE: Walk = Walk {
+        skips_folder: |name| name == "fast",
+        opens_archive: |_| true,
+    };
+
+    #[test]
+    fn an_archive_is_listed_like_a_folder_and_a_broken_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let archive = stored(&[("T1/T1.nii.gz", b"x"), ("T1/fast/T1.nii.gz", b"x")]);
+        fs_err::write(at("a.zip"), &archive).unwrap();
+        fs_err::write(at("b.zip"), &archive[..40]).unwrap();
+        let files = list_files(folder.path(), EVERYWHERE);
+        assert_eq!(
+            files.paths,
+            [at("a.zip"), at("a.zip/T1/T1.nii.gz"), at("b.zip")]
+        );
+        assert_eq!(files.broken.keys().collect::<Vec<_>>(), [&at("b.zip")]);
+        assert_eq!(archive_of(&files.paths[1]), Some(at("a.zip").as_path()));
+        assert!(!is_pointer(&files.paths[1]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_utf_8_is_set_apart() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let name = std::ffi::OsStr::from_bytes(b"s\xff_T1w.nii");
+        fs_err::write(folder.path().join(name), "x").unwrap();
+        let files = list_files(folder.path(), EVERYWHERE);
+        assert_eq!((files.paths.len(), files.not_utf8.len()), (0, 1));
+    }
 
     #[cfg(unix)]
     #[test]
@@ -117,7 +222,7 @@ mod tests {
         fs_err::write(inner.join(".hidden"), "x").unwrap();
         fs_err::os::unix::fs::symlink(folder.path(), inner.join("loop")).unwrap();
         fs_err::os::unix::fs::symlink("nowhere", inner.join("y.nii")).unwrap();
-        let files = list_files(folder.path(), |_| false);
+        let files = list_files(folder.path(), EVERYWHERE);
         assert_eq!(files.paths, [inner.join("x.nii"), inner.join("y.nii")]);
         assert!(is_pointer(&inner.join("y.nii")));
         assert!(!is_pointer(&inner.join("x.nii")));

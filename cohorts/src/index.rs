@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ValueError};
 use crate::participant::{AgeYears, ParticipantId, SessionId, Sex};
+use crate::shared_text::{SharedText, SharedTexts};
 
 /// Names of the index's columns, in order.
 pub const INDEX_COLUMNS: [&str; 13] = [
@@ -75,6 +76,12 @@ pub enum AgeSource {
     WholeYearsMid,
     /// Converted from months, weeks or days.
     Converted,
+    /// Age at a first visit plus the time since then.
+    BaselinePlusInterval,
+    /// The middle of a range such as 26-30.
+    BinMid,
+    /// A bound such as 90+: the true age may be higher.
+    Capped,
     /// An index made elsewhere that does not say.
     #[serde(rename = "")]
     Unstated,
@@ -89,6 +96,9 @@ impl AgeSource {
             Self::ReportedWholeYears => "reported_whole_years",
             Self::WholeYearsMid => "whole_years_mid",
             Self::Converted => "converted",
+            Self::BaselinePlusInterval => "baseline_plus_interval",
+            Self::BinMid => "bin_mid",
+            Self::Capped => "capped",
             Self::Unstated => "",
         }
     }
@@ -98,7 +108,7 @@ impl AgeSource {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IndexRow {
     /// The cohort's name in the project file.
-    pub cohort: String,
+    pub cohort: SharedText,
     /// Who was scanned.
     pub participant_id: ParticipantId,
     /// At which visit, where there can be several.
@@ -112,11 +122,11 @@ pub struct IndexRow {
     /// Sex.
     pub sex: Sex,
     /// Site, as the cohort names it; may be empty.
-    pub site: String,
+    pub site: SharedText,
     /// Scanner; may be empty.
-    pub scanner: String,
+    pub scanner: SharedText,
     /// Diagnosis, as the cohort names it; may be empty.
-    pub diagnosis: String,
+    pub diagnosis: SharedText,
     /// The scan's file.
     pub scan: PathBuf,
     /// What the scan is used for, once that is decided.
@@ -140,7 +150,9 @@ impl CohortIndex {
     /// names line and column.
     pub fn read_csv(path: &Path) -> Result<Self, Error> {
         let file = fs_err::File::open(path).map_err(Error::io("reading the index", path))?;
-        let mut reader = csv::ReaderBuilder::new().from_reader(file);
+        let mut reader = csv::ReaderBuilder::new()
+            .buffer_capacity(1 << 17)
+            .from_reader(file);
         let headers = reader.headers().map_err(Error::table(path))?;
         let found: Vec<_> = headers
             .iter()
@@ -155,27 +167,28 @@ impl CohortIndex {
             });
         }
         let mut rows = Vec::new();
+        let mut texts = SharedTexts::default();
         let mut record = csv::StringRecord::new();
         while reader
             .read_record(&mut record)
             .map_err(Error::table(path))?
         {
             let line = record.position().map_or(0, csv::Position::line);
-            rows.push(
-                parse_row(&record).map_err(|(column, source)| Error::IndexCell {
+            rows.push(parse_row(&record, &mut texts).map_err(|(column, source)| {
+                Error::IndexCell {
                     line,
                     column,
                     path: path.to_path_buf(),
                     source,
-                })?,
-            );
+                }
+            })?);
         }
         Ok(Self { rows })
     }
 
     /// Names of its cohorts, sorted.
     pub fn cohort_names(&self) -> Vec<String> {
-        let names: BTreeSet<&str> = self.rows.iter().map(|row| row.cohort.as_str()).collect();
+        let names: BTreeSet<&str> = self.rows.iter().map(|row| &*row.cohort).collect();
         names.into_iter().map(str::to_owned).collect()
     }
 
@@ -228,8 +241,8 @@ fn write_row(
         found: crate::error::shown(&row.scan),
         expected: "UTF-8",
     })?;
-    let record = [
-        row.cohort.as_str(),
+    let record: [&str; 13] = [
+        &row.cohort,
         row.participant_id.as_str(),
         row.session_id.as_ref().map_or("", SessionId::as_str),
         &row.group_key,
@@ -246,12 +259,15 @@ fn write_row(
     writer.write_record(record).map_err(Error::table(path))
 }
 
-fn parse_row(record: &csv::StringRecord) -> Result<IndexRow, (&'static str, ValueError)> {
+fn parse_row(
+    record: &csv::StringRecord,
+    texts: &mut SharedTexts,
+) -> Result<IndexRow, (&'static str, ValueError)> {
     let text = |column: usize| record.get(column).unwrap_or_default();
     let named = |column: usize| move |problem: ValueError| (INDEX_COLUMNS[column], problem);
     let filled = |column: usize| match text(column).trim() {
         "" => Err((INDEX_COLUMNS[column], empty(INDEX_COLUMNS[column]))),
-        _ => Ok(text(column).to_owned()),
+        _ => Ok(text(column)),
     };
     let session_id = match text(2).trim() {
         "" => None,
@@ -262,16 +278,16 @@ fn parse_row(record: &csv::StringRecord) -> Result<IndexRow, (&'static str, Valu
         word => Some(word.parse().map_err(named(11))?),
     };
     Ok(IndexRow {
-        cohort: filled(0)?,
+        cohort: texts.get(filled(0)?),
         participant_id: ParticipantId::new(text(1)).map_err(named(1))?,
         session_id,
-        group_key: filled(3)?,
+        group_key: filled(3)?.to_owned(),
         age_years: text(4).parse().map_err(named(4))?,
         age_source: text(5).parse().map_err(named(5))?,
         sex: text(6).parse().map_err(named(6))?,
-        site: text(7).to_owned(),
-        scanner: text(8).to_owned(),
-        diagnosis: text(9).to_owned(),
+        site: texts.get(text(7)),
+        scanner: texts.get(text(8)),
+        diagnosis: texts.get(text(9)),
         scan: PathBuf::from(filled(10)?),
         split,
         note: text(12).to_owned(),
@@ -311,10 +327,13 @@ impl FromStr for AgeSource {
             Self::ReportedWholeYears,
             Self::WholeYearsMid,
             Self::Converted,
+            Self::BaselinePlusInterval,
+            Self::BinMid,
+            Self::Capped,
             Self::Unstated,
         ];
         let expected = "computed_dates, reported_decimal, reported_whole_years, whole_years_mid, \
-                        converted or nothing";
+                        converted, baseline_plus_interval, bin_mid, capped or nothing";
         let found = sources
             .into_iter()
             .find(|source| source.name() == text.trim());
@@ -344,16 +363,16 @@ pub(crate) mod tests {
 
     pub(crate) fn row(cohort: &str, participant: &str, age: f64) -> IndexRow {
         IndexRow {
-            cohort: cohort.to_owned(),
+            cohort: cohort.into(),
             participant_id: ParticipantId::new(participant).unwrap(),
             session_id: None,
             group_key: format!("{cohort}:{participant}"),
             age_years: AgeYears::new(age).unwrap(),
             age_source: AgeSource::ReportedDecimal,
             sex: Sex::Female,
-            site: String::new(),
-            scanner: String::new(),
-            diagnosis: String::new(),
+            site: SharedText::default(),
+            scanner: SharedText::default(),
+            diagnosis: SharedText::default(),
             scan: PathBuf::from(format!("/data/{cohort}/{participant}.nii.gz")),
             split: None,
             note: String::new(),
@@ -367,7 +386,7 @@ pub(crate) mod tests {
         let mut odd = row("ukbb", "1000223", 63.249_8);
         odd.session_id = Some(SessionId::new("2").unwrap());
         odd.split = Some(Split::Validation);
-        odd.site = "Cheadle, \"imaging\"".to_owned();
+        odd.site = "Cheadle, \"imaging\"".into();
         odd.note = "two\nlines; ünïcode".to_owned();
         let index = CohortIndex {
             rows: vec![odd, row("camcan", "CC110033", 24.0)],

@@ -1,53 +1,44 @@
-//! A cohort as the project file names it, and how its folder becomes rows of the index.
+//! The ways in which cohorts lie on disk, as one table of layouts.
 //!
-//! Each layout finds scans and people in its own way (`layouts`); joining, withdrawals, criteria and counting are the
-//! same for all and stand here.
+//! A layout is one file in `layouts` that ends in a `LAYOUT`, and one line in [`layouts::ALL`]: how its folders and
+//! archives are walked, which files speak for it, and how scans and people are found among them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-use crate::criteria::{Criteria, SkipReason};
+use crate::criteria::Refusal;
 use crate::demographics::Person;
-use crate::error::{Error, ValueError, shown};
-use crate::files::{Files, is_pointer, list_files};
-use crate::index::IndexRow;
-use crate::layouts::{bids, camcan, table, ukbb};
-use crate::participant::{ParticipantId, SessionId};
-use crate::withdrawals::{Withdrawals, usual_lists};
-
-/// How many examples of each reason are kept.
-const EXAMPLES: usize = 5;
+use crate::error::{Error, ValueError};
+use crate::files::{Files, Walk};
+use crate::layouts;
 
 /// How a cohort lies on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// A table and a folder of scans.
-    Table,
-    /// UK Biobank's bulk field 20252, unpacked.
-    Ukbb,
-    /// Cam-CAN's `anat` release.
-    Camcan,
-    /// Any BIDS data set.
-    Bids,
+#[derive(Clone, Copy)]
+pub struct Layout {
+    /// The word in the project file.
+    pub(crate) name: &'static str,
+    /// Where scans are looked for, to say when there are none.
+    pub(crate) expected_scans: &'static str,
+    /// What is entered.
+    pub(crate) walk: Walk,
+    /// Whether a file, by its path below the root, shows that the folder has this layout.
+    pub(crate) speaks_for: fn(&Path) -> bool,
+    /// Whether other layouts are special cases of this one, and go before it.
+    pub(crate) general: bool,
+    /// Finds scans and people.
+    pub(crate) find: fn(&Search<'_>) -> Result<LayoutFindings, Error>,
 }
 
 impl Layout {
-    /// All layouts there are.
-    pub const ALL: [Self; 4] = [Self::Table, Self::Ukbb, Self::Camcan, Self::Bids];
+    /// All layouts there are, special ones before general ones.
+    pub fn all() -> &'static [Self] {
+        layouts::ALL
+    }
 
     /// The word in the project file.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::Ukbb => "ukbb",
-            Self::Camcan => "camcan",
-            Self::Bids => "bids",
-        }
+        self.name
     }
 
     /// Reads the word.
@@ -55,32 +46,12 @@ impl Layout {
     /// # Errors
     /// If it is none of them.
     pub fn parse(name: &str) -> Result<Self, ValueError> {
-        let expected = "table, ukbb, camcan or bids";
-        let found = Self::ALL.into_iter().find(|layout| layout.name() == name);
-        found.ok_or_else(|| ValueError {
+        let found = Self::all().iter().find(|layout| layout.name == name);
+        found.copied().ok_or_else(|| ValueError {
             what: "layout",
             found: name.to_owned(),
-            expected,
+            expected: layouts::NAMES,
         })
-    }
-
-    /// What of a folder is never looked into.
-    fn skips_folder(self) -> fn(&str) -> bool {
-        match self {
-            Self::Table => |_| false,
-            Self::Ukbb => ukbb::skips_folder,
-            Self::Camcan | Self::Bids => bids::skips_folder,
-        }
-    }
-
-    /// Where scans are looked for, to say when there are none.
-    fn expected_scans(self) -> &'static str {
-        match self {
-            Self::Table => ".nii or .nii.gz files",
-            Self::Ukbb => "<eid>_20252_2_0/T1/T1.nii.gz",
-            Self::Camcan => "sub-CC######_T1w.nii.gz",
-            Self::Bids => "sub-*/[ses-*/]anat/*_T1w.nii.gz",
-        }
     }
 }
 
@@ -92,50 +63,77 @@ impl FromStr for Layout {
     }
 }
 
+impl PartialEq for Layout {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Layout {}
+
+impl fmt::Debug for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Layout").field(&self.name).finish()
+    }
+}
+
 impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name)
+    }
+}
+
+/// Which layout a cohort has, as the project file says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayoutChoice {
+    /// `auto`: recognized from the files in the folder.
+    Auto,
+    /// Named.
+    Named(Layout),
+}
+
+impl LayoutChoice {
+    /// The word in the project file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Named(layout) => layout.name,
+        }
+    }
+
+    /// Reads the word.
+    ///
+    /// # Errors
+    /// If it is neither `auto` nor a layout.
+    pub fn parse(name: &str) -> Result<Self, ValueError> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            name => Layout::parse(name).map(Self::Named),
+        }
+    }
+}
+
+impl fmt::Display for LayoutChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-/// A cohort of the project file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cohort {
-    /// Its name, which every row carries.
-    pub name: String,
-    /// How it lies on disk.
-    pub layout: Layout,
-    /// Its folder.
-    pub root: PathBuf,
-    /// Tables of its people; none: looked for under their usual names.
-    pub demographics: Vec<PathBuf>,
-    /// Lists of who withdrew; none: looked for under their usual names.
-    pub withdrawals: Vec<PathBuf>,
-    /// Who is used.
-    pub criteria: Criteria,
+impl From<Layout> for LayoutChoice {
+    fn from(layout: Layout) -> Self {
+        Self::Named(layout)
+    }
 }
 
-/// What is in a cohort's folder, and what of it can be used.
-#[derive(Clone, Debug, Default)]
-pub struct CohortListing {
-    /// Scans that can be used, by participant, visit and path; `split` is not set.
-    pub rows: Vec<IndexRow>,
-    /// People with at least one scan in the folder, used or not.
-    pub participants: usize,
-    /// Scans in the folder: rows, and whatever is skipped except for `no_scan`.
-    pub scans: usize,
-    /// How many were skipped for each reason, by [`SkipReason::code`].
-    pub skipped: BTreeMap<String, usize>,
-    /// The first few of each reason: paths, or rows of a table.
-    pub skipped_examples: BTreeMap<String, Vec<String>>,
-    /// The tables that were read.
-    pub demographics_used: Vec<PathBuf>,
-    /// The lists of withdrawn participants that were applied.
-    pub withdrawals_used: Vec<PathBuf>,
-    /// Scans of withdrawn participants: whatever was made of them must go.
-    pub withdrawn: Vec<PathBuf>,
-    /// What was done otherwise than one may expect.
-    pub warnings: Vec<String>,
+/// Where a layout looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Search<'a> {
+    /// The cohort's folder, absolute.
+    pub(crate) root: &'a Path,
+    /// Tables that the project file names; none: those with usual names are looked for.
+    pub(crate) tables: &'a [PathBuf],
+    /// What is below the root.
+    pub(crate) files: &'a Files,
 }
 
 /// A scan and what its layout knows about it.
@@ -145,7 +143,7 @@ pub(crate) struct FoundScan {
     pub(crate) session: Option<String>,
     pub(crate) scan: PathBuf,
     /// Who it shows, or why it cannot be used.
-    pub(crate) person: Result<Person, SkipReason>,
+    pub(crate) person: Result<Person, Refusal>,
     pub(crate) note: &'static str,
 }
 
@@ -159,165 +157,9 @@ pub(crate) struct LayoutFindings {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Lists what a cohort's folder holds and what of it can be used.
-///
-/// # Errors
-/// If the folder is missing, no table with ages is found, or a table or withdrawal list cannot be read. A single bad
-/// scan or row is only skipped.
-pub fn list_cohort(cohort: &Cohort) -> Result<CohortListing, Error> {
-    if !cohort.root.is_dir() {
-        let (cohort, root) = (cohort.name.clone(), cohort.root.clone());
-        return Err(Error::MissingRoot { cohort, root });
-    }
-    let what = "finding the cohort's folder";
-    let root = std::path::absolute(&cohort.root).map_err(Error::io(what, &cohort.root))?;
-    let mut files = list_files(&root, cohort.layout.skips_folder());
-    files.paths.extend(outer_tables(&root));
-    let lists = match cohort.withdrawals.as_slice() {
-        [] => usual_lists(&files.paths, &root),
-        given => given.to_vec(),
-    };
-    let withdrawals = Withdrawals::read(&lists)?;
-    files.paths.retain(|path| !lists.contains(path));
-
-    let tables = &cohort.demographics;
-    let findings = match cohort.layout {
-        Layout::Table => table::find(&root, tables, &files)?,
-        Layout::Ukbb => ukbb::find(&root, tables, &files)?,
-        Layout::Camcan => camcan::find(&root, tables, &files)?,
-        Layout::Bids => bids::find(&root, tables, &files)?,
-    };
-    let mut listing = CohortListing {
-        scans: findings.scans.len(),
-        demographics_used: findings.demographics_used,
-        withdrawals_used: lists,
-        warnings: findings.warnings,
-        ..CohortListing::default()
-    };
-    warn_of_folder(&mut listing, cohort.layout, &root, &files);
-    for row in findings.without_scan {
-        listing.skip(SkipReason::NoScan, row);
-    }
-    let mut participants = BTreeSet::new();
-    for found in findings.scans {
-        if !found.participant.is_empty() {
-            participants.insert(found.participant.clone());
-        }
-        let example = shown(&found.scan);
-        let scan = found.scan.clone();
-        match row_of(found, cohort, &withdrawals) {
-            Ok(row) => listing.rows.push(row),
-            Err(reason) => {
-                if reason == SkipReason::Withdrawn {
-                    listing.withdrawn.push(scan);
-                }
-                listing.skip(reason, example);
-            }
-        }
-    }
-    listing.participants = participants.len();
-    listing.rows.sort_by(|a, b| {
-        let session = |row: &IndexRow| row.session_id.clone().map_or(String::new(), String::from);
-        natord::compare(a.participant_id.as_str(), b.participant_id.as_str())
-            .then_with(|| natord::compare(&session(a), &session(b)))
-            .then_with(|| a.participant_id.cmp(&b.participant_id))
-            .then_with(|| a.scan.cmp(&b.scan))
-    });
-    Ok(listing)
-}
-
-/// UK Biobank keeps its bulk data in a folder of their own, beside the tables; nothing above a root is searched
-/// otherwise.
-fn outer_tables(root: &Path) -> Vec<PathBuf> {
-    let is_bulk = root
-        .file_name()
-        .is_some_and(|name| name.eq_ignore_ascii_case("bulk"));
-    let Some(outer) = root.parent().filter(|_| is_bulk) else {
-        return Vec::new();
-    };
-    let Ok(entries) = fs_err::read_dir(outer) else {
-        return Vec::new();
-    };
-    let mut tables: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    tables.retain(|path| path.is_file());
-    tables.sort_unstable();
-    tables
-}
-
-fn warn_of_folder(listing: &mut CohortListing, layout: Layout, root: &Path, files: &Files) {
-    for folder in &files.unreadable {
-        listing
-            .warnings
-            .push(format!("folder cannot be read: `{}`", shown(folder)));
-    }
-    if listing.scans == 0 {
-        let expected = layout.expected_scans();
-        listing.warnings.push(format!(
-            "no scans found, expected {expected}: `{}`",
-            shown(root)
-        ));
-    }
-}
-
-fn row_of(
-    found: FoundScan,
-    cohort: &Cohort,
-    withdrawals: &Withdrawals,
-) -> Result<IndexRow, SkipReason> {
-    if withdrawals.contains(&found.participant) {
-        return Err(SkipReason::Withdrawn);
-    }
-    let person = found.person?;
-    if found.scan.to_str().is_none() {
-        return Err(SkipReason::BadPath);
-    }
-    if is_pointer(&found.scan) {
-        return Err(SkipReason::NotDownloaded);
-    }
-    let bad_id = |_unusable: ValueError| SkipReason::BadId;
-    let participant_id = ParticipantId::new(&found.participant).map_err(bad_id)?;
-    let session_id = found
-        .session
-        .as_deref()
-        .map(SessionId::new)
-        .transpose()
-        .map_err(bad_id)?;
-    let group_key = match person.family.as_str() {
-        "" => format!("{}:{participant_id}", cohort.name),
-        family => format!("{}:family:{family}", cohort.name),
-    };
-    let notes = [found.note, &person.note];
-    let notes: Vec<_> = notes.into_iter().filter(|note| !note.is_empty()).collect();
-    let row = IndexRow {
-        cohort: cohort.name.clone(),
-        participant_id,
-        session_id,
-        group_key,
-        age_years: person.age?,
-        age_source: person.age_source,
-        sex: person.sex,
-        site: person.site,
-        scanner: person.scanner,
-        diagnosis: person.diagnosis,
-        scan: found.scan,
-        split: None,
-        note: notes.join("; "),
-    };
-    match cohort.criteria.refusal(&row) {
-        Some(reason) => Err(reason),
-        None => Ok(row),
-    }
-}
-
-impl CohortListing {
-    fn skip(&mut self, reason: SkipReason, example: String) {
-        let code = reason.code();
-        *self.skipped.entry(code.to_owned()).or_default() += 1;
-        let examples = self.skipped_examples.entry(code.to_owned()).or_default();
-        if examples.len() < EXAMPLES {
-            examples.push(example);
-        }
-    }
+/// Enters no archive.
+pub(crate) fn no_archive(_name: &str) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -326,31 +168,22 @@ mod tests {
 
     #[test]
     fn layouts_are_read_by_the_name_they_are_shown_with() {
-        for layout in Layout::ALL {
+        for &layout in Layout::all() {
             assert_eq!(Layout::parse(layout.name()), Ok(layout));
+            assert!(layouts::NAMES.contains(layout.name()), "{layout}");
+            assert_eq!(LayoutChoice::parse(layout.name()), Ok(layout.into()));
         }
-        let message = Layout::parse("adni2").unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "layout is `adni2`, expected table, ukbb, camcan or bids"
+        assert_eq!(LayoutChoice::parse("auto"), Ok(LayoutChoice::Auto));
+        let message = Layout::parse("dicom").unwrap_err().to_string();
+        assert!(
+            message.starts_with("layout is `dicom`, expected auto, "),
+            "{message}"
         );
     }
 
     #[test]
-    fn a_missing_folder_is_named_with_its_cohort() {
-        let cohort = Cohort {
-            name: "ukbb".to_owned(),
-            layout: Layout::Ukbb,
-            root: "/nowhere/at/all".into(),
-            demographics: Vec::new(),
-            withdrawals: Vec::new(),
-            criteria: Criteria::default(),
-        };
-        let error = list_cohort(&cohort).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "cohort `ukbb` has no folder: `/nowhere/at/all`"
-        );
-        assert!(error.hint().is_some());
+    fn general_layouts_stand_after_special_ones() {
+        let general: Vec<bool> = Layout::all().iter().map(|layout| layout.general).collect();
+        assert!(general.is_sorted());
     }
 }

@@ -6,24 +6,32 @@
 //!
 //! Nothing here opens an image: a scan is a path. Nothing is written but the index.
 
+mod archive;
 mod criteria;
+mod dates;
 mod delimited;
 mod demographics;
+mod detect;
 mod error;
 mod files;
 mod index;
 mod layout;
 mod layouts;
+mod listing;
 mod participant;
+mod shared_text;
 mod split;
 mod withdrawals;
 
-pub use criteria::{Criteria, SkipReason};
+pub use criteria::{CoarseAges, Criteria, Sessions, SkipReason};
 pub use error::{Error, ValueError};
 pub use index::{AgeSource, CohortIndex, INDEX_COLUMNS, IndexRow, Split};
-pub use layout::{Cohort, CohortListing, Layout, list_cohort};
+pub use layout::{Layout, LayoutChoice};
+pub use listing::{Cohort, CohortListing, list_cohort};
 pub use participant::{AgeYears, OLDEST_YEARS, ParticipantId, SessionId, Sex};
+pub use shared_text::SharedText;
 pub use split::{
-    AGE_BIN_YEARS, SplitCounts, SplitFractions, SplitSummary, Stratum, assign_splits, check_leakage,
+    AGE_BIN_YEARS, SplitCounts, SplitFractions, SplitProtocol, SplitSummary, Stratum,
+    assign_splits, assign_splits_by, check_leakage,
 };
-pub use withdrawals::Withdrawals;
+pub use withdrawals::ParticipantList;

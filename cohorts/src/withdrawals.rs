@@ -1,4 +1,4 @@
-//! Lists of participants who withdrew: one identifier a line, with or without a header.
+//! Lists of participants, such as those who withdrew: one identifier a line, with or without a header.
 //!
 //! [`list_cohort`](crate::list_cohort) leaves them out; what was made of their scans before is for the caller to
 //! delete, from [`CohortListing::withdrawn`](crate::CohortListing::withdrawn).
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use crate::delimited::{Delimited, cell};
 use crate::error::Error;
 
-/// Participants who withdrew.
+/// Identifiers of participants, e.g. of those who withdrew.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Withdrawals {
+pub struct ParticipantList {
     ids: BTreeSet<String>,
 }
 
-impl Withdrawals {
+impl ParticipantList {
     /// Reads lists; the first column counts. A header is read like an identifier, and names nobody.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Withdrawals {
         Ok(Self { ids })
     }
 
-    /// Whether this participant withdrew; a prefix `sub-` and case make no difference.
+    /// Whether this participant is listed; a prefix `sub-` and case make no difference.
     pub fn contains(&self, participant: &str) -> bool {
         self.ids.contains(&comparable(participant))
     }
@@ -105,7 +105,7 @@ mod tests {
             "\u{feff}1000001\r\n\r\n 1000002 \r\nsub-CC110033\r\n",
         )
         .unwrap();
-        let list = Withdrawals::read(&[path]).unwrap();
+        let list = ParticipantList::read(&[path]).unwrap();
         assert_eq!(list.len(), 3);
         for id in ["1000001", "1000002", "CC110033", "sub-cc110033"] {
             assert!(list.contains(id), "{id}");
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_missing_list_is_an_error() {
-        assert!(Withdrawals::read(&[PathBuf::from("/nowhere/w.csv")]).is_err());
+        assert!(ParticipantList::read(&[PathBuf::from("/nowhere/w.csv")]).is_err());
     }
 
     #[test]

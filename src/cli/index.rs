@@ -45,6 +45,13 @@ struct CohortAnswer<'a> {
     scans: usize,
     indexed: usize,
     skipped: &'a BTreeMap<String, usize>,
+    skipped_examples: &'a BTreeMap<String, Vec<String>>,
+    missing_ages: usize,
+    missing_files: usize,
+    /// Scans by sex (F, M, O, U) and decade of age.
+    ages: BTreeMap<&'static str, BTreeMap<u32, usize>>,
+    layout: &'static str,
+    recognized_by: &'a [String],
     demographics: &'a [PathBuf],
 }
 
@@ -136,11 +143,29 @@ fn tell(cohort: &Cohort, listing: &CohortListing, context: &Context) -> anyhow::
         listing.scans,
         listing.rows.len()
     ))?;
+    for seen in &listing.recognized_by {
+        printer.line(&format!("  recognized by {seen}"))?;
+    }
     for table in &listing.demographics_used {
         printer.line(&format!("  ages from `{}`", table.display()))?;
     }
+    for (sex, decades) in ages(listing) {
+        let counts = decades
+            .iter()
+            .map(|(decade, n)| format!("{decade}-{}: {n}", decade + 9));
+        let counts: Vec<_> = counts.collect();
+        printer.line(&format!("  {sex} by age {}", counts.join(", ")))?;
+    }
+    let (no_age, no_file) = (listing.missing_ages(), listing.missing_files());
+    printer.line(&format!(
+        "  {no_age} without a usable age, {no_file} without a file"
+    ))?;
     for (reason, n) in &listing.skipped {
         printer.line(&format!("  {n} skipped: {reason}"))?;
+        let examples = listing.skipped_examples.get(reason);
+        if let Some(example) = examples.and_then(|examples| examples.first()) {
+            printer.line(&format!("    such as {example}"))?;
+        }
     }
     for warning in &listing.warnings {
         printer.warning(&format!("{}: {warning}", cohort.name));
@@ -155,6 +180,12 @@ fn answer<'a>(cohorts: &'a [Cohort], listings: &'a [CohortListing]) -> Answer<'a
             scans: listing.scans,
             indexed: listing.rows.len(),
             skipped: &listing.skipped,
+            skipped_examples: &listing.skipped_examples,
+            missing_ages: listing.missing_ages(),
+            missing_files: listing.missing_files(),
+            ages: ages(listing),
+            layout: listing.layout.name(),
+            recognized_by: &listing.recognized_by,
             demographics: &listing.demographics_used,
         };
         (cohort.name.as_str(), answer)
@@ -162,6 +193,15 @@ fn answer<'a>(cohorts: &'a [Cohort], listings: &'a [CohortListing]) -> Answer<'a
     Answer {
         cohorts: cohorts.iter().zip(listings).map(one).collect(),
     }
+}
+
+/// Scans that can be used, by sex and decade.
+fn ages(listing: &CohortListing) -> BTreeMap<&'static str, BTreeMap<u32, usize>> {
+    let mut ages: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for ((sex, decade), n) in listing.by_sex_and_decade() {
+        ages.entry(sex.letter()).or_default().insert(decade, n);
+    }
+    ages
 }
 
 /// Makes the folder that a file is to be written in.

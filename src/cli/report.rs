@@ -198,7 +198,7 @@ fn cohort_counts(index: &CohortIndex) -> Vec<CohortCounts> {
     let names = index.cohort_names();
     let n_in = |name: &String, split| {
         let rows = index.rows.iter();
-        rows.filter(|row| &row.cohort == name && row.split == Some(split))
+        rows.filter(|row| row.cohort == *name && row.split == Some(split))
             .count()
     };
     names

@@ -39,14 +39,47 @@ pub struct Args {
 /// What `--layout` takes.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum LayoutName {
-    /// UK Biobank bulk data and its main table
+    /// UK Biobank bulk data unpacked, and its main table
     Ukbb,
+    /// UK Biobank bulk data as downloaded: one archive a scan, some people at two visits
+    UkbbZip,
+    /// HCP Young Adult with open and restricted table, families, retests
+    HcpYa,
+    /// HCP Aging with tables of the NIMH Data Archive
+    HcpAging,
+    /// HCP Development with tables of the NIMH Data Archive; adults only
+    HcpDevelopment,
+    /// ADNI with the list of images and ADNIMERGE
+    Adni,
     /// Cam-CAN
     Camcan,
+    /// IXI
+    Ixi,
+    /// OASIS-3
+    Oasis3,
     /// BIDS
     Bids,
     /// A flat folder of scans with ages.csv
     Folder,
+}
+
+impl LayoutName {
+    /// The cohort's layout; none for a flat folder.
+    fn cohort(self) -> Option<SynthLayout> {
+        match self {
+            Self::Ukbb => Some(SynthLayout::Ukbb),
+            Self::UkbbZip => Some(SynthLayout::UkbbZip),
+            Self::HcpYa => Some(SynthLayout::HcpYa),
+            Self::HcpAging => Some(SynthLayout::HcpAging),
+            Self::HcpDevelopment => Some(SynthLayout::HcpDevelopment),
+            Self::Adni => Some(SynthLayout::Adni),
+            Self::Camcan => Some(SynthLayout::Camcan),
+            Self::Ixi => Some(SynthLayout::Ixi),
+            Self::Oasis3 => Some(SynthLayout::Oasis3),
+            Self::Bids => Some(SynthLayout::Bids),
+            Self::Folder => None,
+        }
+    }
 }
 
 /// Youngest and oldest age, years.
@@ -78,13 +111,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         .progress("synth", "heads", Some(u64::from(args.subjects)));
     let on_head = |_: usize| progress.advance(1);
     let stop = context.stop.flag();
-    let report: SynthReport = match args.layout {
-        LayoutName::Ukbb => write_cohort(&args.out, &params(SynthLayout::Ukbb), stop, &on_head),
-        LayoutName::Camcan => write_cohort(&args.out, &params(SynthLayout::Camcan), stop, &on_head),
-        LayoutName::Bids => write_cohort(&args.out, &params(SynthLayout::Bids), stop, &on_head),
-        LayoutName::Folder => {
-            write_scan_folder(&args.out, &params(SynthLayout::Bids), stop, &on_head)
-        }
+    let report: SynthReport = match args.layout.cohort() {
+        Some(layout) => write_cohort(&args.out, &params(layout), stop, &on_head),
+        None => write_scan_folder(&args.out, &params(SynthLayout::Bids), stop, &on_head),
     }?;
     drop(progress);
     if report.stopped {

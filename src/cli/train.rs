@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use brainage_cohorts::{Cohort, CohortIndex};
+use brainage_cohorts::{Cohort, CohortIndex, SplitProtocol};
 
 use crate::config::train::{BRAIN_CNN, TrainConfig};
 use crate::engine::device::DeviceName;
@@ -37,6 +37,14 @@ pub struct Args {
     /// Passes over the training set; the same as --set train.epochs=N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "resume")]
     pub epochs: Option<u64>,
+    /// Who is tested on: hash (a share of every cohort), kfold:5:0 (the first of five parts), loco:adni (a whole cohort)
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "hash",
+        conflicts_with = "resume"
+    )]
+    pub split: SplitProtocol,
     /// Devices of the blocks, such as cpu, cpu:0,cpu:1 or cuda:0
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub devices: Vec<DeviceName>,
@@ -122,7 +130,7 @@ fn started(args: &Args, context: &Context) -> anyhow::Result<(TrainConfig, RunDi
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(format!("{today}-{}", names.join("-"))));
     let run = RunDir::create(folder)?;
-    let index = training::index_cohorts(&cohorts, &config, &context.printer)?;
+    let index = training::index_cohorts(&cohorts, &config, &args.split, &context.printer)?;
     index.write_csv(&run.index())?;
     run.write_config(&config.to_toml()?)?;
     Ok((config, run, index))

@@ -9,7 +9,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use brainage_cohorts::{Cohort, Criteria, Layout};
+use brainage_cohorts::{CoarseAges, Cohort, Criteria, LayoutChoice, Sessions, ValueError};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -108,11 +108,19 @@ struct RawCohort {
     include: Option<RawInclude>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawInclude {
     age: Option<Spanned<[f64; 2]>>,
     diagnosis: Option<Vec<String>>,
+    sites: Option<Vec<String>>,
+    sessions: Option<Spanned<String>>,
+    #[serde(default)]
+    coarse_ages: bool,
+    #[serde(default)]
+    participants: Vec<PathBuf>,
+    #[serde(default)]
+    exclude: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -220,17 +228,9 @@ impl RawCohort {
             let message = "name of a cohort must consist of letters, digits, `-`, `_` and `.`";
             return Err(source.refuse(Some(name.span()), message));
         }
-        let layout = Layout::parse(self.layout.get_ref())
+        let layout = LayoutChoice::parse(self.layout.get_ref())
             .map_err(|error| source.refuse(Some(self.layout.span()), &error.to_string()))?;
-        let (age, diagnosis) = self.include.map_or((None, None), |i| (i.age, i.diagnosis));
-        if let Some(range) = &age {
-            let [from, to] = *range.get_ref();
-            // Not `from > to`: NaN must be refused too.
-            if !(from <= to && from >= 0.0) {
-                let message = format!("ages [{from}, {to}], expected [youngest, oldest] in years");
-                return Err(source.refuse(Some(range.span()), &message));
-            }
-        }
+        let include = self.include.unwrap_or_default();
         let resolve =
             |paths: Vec<PathBuf>| paths.into_iter().map(|path| folder.join(path)).collect();
         Ok(Cohort {
@@ -239,10 +239,41 @@ impl RawCohort {
             root: folder.join(self.root),
             demographics: resolve(self.demographics),
             withdrawals: resolve(self.withdrawals),
-            criteria: Criteria {
-                age: age.map(Spanned::into_inner),
-                diagnosis,
+            criteria: include.resolve(folder, source)?,
+        })
+    }
+}
+
+impl RawInclude {
+    fn resolve(self, folder: &Path, source: &Source<'_>) -> Result<Criteria, ProjectError> {
+        if let Some(range) = &self.age {
+            let [from, to] = *range.get_ref();
+            // Not `from > to`: NaN must be refused too.
+            if !(from <= to && from >= 0.0) {
+                let message = format!("ages [{from}, {to}], expected [youngest, oldest] in years");
+                return Err(source.refuse(Some(range.span()), &message));
+            }
+        }
+        let sessions = match &self.sessions {
+            None => Sessions::default(),
+            Some(word) => word.get_ref().parse().map_err(|error: ValueError| {
+                source.refuse(Some(word.span()), &error.to_string())
+            })?,
+        };
+        let resolve =
+            |paths: Vec<PathBuf>| paths.into_iter().map(|path| folder.join(path)).collect();
+        Ok(Criteria {
+            age: self.age.map(Spanned::into_inner),
+            diagnosis: self.diagnosis,
+            sites: self.sites,
+            sessions,
+            coarse_ages: if self.coarse_ages {
+                CoarseAges::Include
+            } else {
+                CoarseAges::Exclude
             },
+            participants: resolve(self.participants),
+            exclude: resolve(self.exclude),
         })
     }
 }
@@ -313,6 +344,20 @@ mod tests {
     }
 
     #[test]
+    fn filters_are_read_and_their_lists_are_relative_to_the_file() {
+        let text = "[cohorts.a]\nlayout = 'auto'\nroot = 'a'\n[cohorts.a.include]\nsites = ['Guys']\n\
+                    sessions = 'first'\ncoarse_ages = true\nparticipants = ['only.txt']\nexclude = ['/x/out.txt']\n";
+        let project = Project::parse(text, Path::new(FILE)).unwrap();
+        let cohort = &project.cohorts[0];
+        assert_eq!(cohort.layout, LayoutChoice::Auto);
+        assert_eq!(cohort.criteria.sites, Some(vec!["Guys".to_owned()]));
+        assert_eq!(cohort.criteria.sessions, Sessions::First);
+        assert_eq!(cohort.criteria.coarse_ages, CoarseAges::Include);
+        assert_eq!(cohort.criteria.participants, [Path::new("/study/only.txt")]);
+        assert_eq!(cohort.criteria.exclude, [Path::new("/x/out.txt")]);
+    }
+
+    #[test]
     fn layout_and_root_are_enough() {
         let project = Project::parse(
             "[cohorts.a]\nlayout = 'bids'\nroot = 'a'\n",
@@ -339,6 +384,11 @@ mod tests {
                 "[cohorts.a]\nlayout = 'dicom'\nroot = 'a'\n".to_owned(),
                 2,
                 "layout",
+            ),
+            (
+                format!("{cohort}[cohorts.a.include]\nsessions = 'last'\n"),
+                5,
+                "sessions",
             ),
             (
                 "[cohorts.a]\nlayout = 'bids'\nroot = 5\n".to_owned(),

@@ -9,13 +9,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use brainage_pipelines::atomic::TEMPORARY_PREFIX;
 use brainage_pipelines::format::{SYNTHETIC_MARK, write_nifti_i16};
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::layouts::{Plan, SynthLayout, Written, table, write_text};
+use crate::layouts::{Plan, SynthLayout, Visit, Written, scan_folder};
+use crate::layouts::{table, write_bytes, write_text};
 use crate::participant::{SynthParticipant, Truth, volume_names};
 use crate::population::Sex;
+use crate::zip_archive::zip;
 
 /// Ages for which anatomy is known well enough.
 pub const AGES_YEARS: [f64; 2] = [18.0, 95.0];
@@ -42,12 +45,12 @@ a model reaches on these heads says nothing about its years on real scans.
 pub struct SynthParams {
     /// Folders and tables; [`write_scan_folder`] takes no notice.
     pub layout: SynthLayout,
-    /// How many participants, with one scan each.
+    /// How many participants; some layouts have several visits of some of them.
     pub n_subjects: usize,
     /// Seed of everything random. Each layout has people of its own, whatever the seed: two cohorts, or a cohort and a
     /// folder of scans, never share one.
     pub seed: u64,
-    /// Youngest and oldest, within [`AGES_YEARS`]; ages are uniform between them.
+    /// Youngest and oldest, within [`AGES_YEARS`]; ages are uniform between them, as far as the study goes.
     pub age_years: [f64; 2],
     /// Side of a voxel. Below 2 mm the heads grow no sharper, only larger.
     pub voxel_size_mm: f64,
@@ -60,9 +63,9 @@ pub struct SynthReport {
     pub n_subjects: usize,
     /// Scans written.
     pub n_scans: usize,
-    /// The participants, in order of their numbers.
+    /// Whom each scan shows, at the age of that scan: in order of their numbers, then of the visits.
     pub participants: Vec<SynthParticipant>,
-    /// Their scans, in the same order.
+    /// The scans, in the same order. One in an archive has the path of the archive, followed by its own.
     pub scans: Vec<PathBuf>,
     /// All other files.
     pub tables: Vec<PathBuf>,
@@ -81,7 +84,7 @@ pub fn write_cohort(
     stop: &AtomicBool,
     on_head: &(dyn Fn(usize) + Sync),
 ) -> Result<SynthReport, Error> {
-    write(out, params, &Plan::of(params.layout), (stop, on_head))
+    write(out, params, params.layout.plan(), (stop, on_head))
 }
 
 /// Writes a flat folder of scans with `ages.csv` (`scan,participant_id,age_years,sex`).
@@ -94,14 +97,26 @@ pub fn write_scan_folder(
     stop: &AtomicBool,
     on_head: &(dyn Fn(usize) + Sync),
 ) -> Result<SynthReport, Error> {
-    write(out, params, &Plan::of_scan_folder(), (stop, on_head))
+    write(out, params, &scan_folder::PLAN, (stop, on_head))
 }
 
 /// A head that is on disk.
 struct Finished {
     participant: SynthParticipant,
+    visit: usize,
+    days: i64,
     truth: Truth,
     scan: PathBuf,
+}
+
+impl Finished {
+    fn visit(&self) -> Visit<'_> {
+        Visit {
+            participant: &self.participant,
+            number: self.visit,
+            days: self.days,
+        }
+    }
 }
 
 fn write(
@@ -111,15 +126,29 @@ fn write(
     (stop, on_head): (&AtomicBool, &(dyn Fn(usize) + Sync)),
 ) -> Result<SynthReport, Error> {
     check(params)?;
+    let age_years = ages_of(params, plan)?;
     let marker = take_folder(out, params, plan)?;
-    let heads: Result<Vec<Option<Finished>>, Error> = (0..params.n_subjects)
+    let visits: Vec<(usize, usize, i64)> = (0..params.n_subjects)
+        .flat_map(|subject| {
+            let days = (plan.visit_days)(subject).into_iter().enumerate();
+            days.map(move |(visit, days)| (subject, visit, days))
+        })
+        .collect();
+    let n_visits = visits.len();
+    let heads: Result<Vec<Option<Finished>>, Error> = visits
         .into_par_iter()
-        .map(|subject| {
+        .map(|(subject, visit, days)| {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let head = write_head(out, params, plan, subject)?;
-            on_head(subject);
+            let params = SynthParams {
+                age_years,
+                ..*params
+            };
+            let head = write_head(out, &params, plan, (subject, visit, days))?;
+            if visit == 0 {
+                on_head(subject);
+            }
             Ok(Some(head))
         })
         .collect();
@@ -127,7 +156,7 @@ fn write(
     let written: Vec<Written<'_>> = finished
         .iter()
         .map(|head| Written {
-            participant: &head.participant,
+            visit: head.visit(),
             icv_ml: head.truth.icv_ml,
             scan: &head.scan,
         })
@@ -138,13 +167,38 @@ fn write(
     ];
     tables.extend((plan.write_tables)(out, &written)?);
     Ok(SynthReport {
-        n_subjects: finished.len(),
+        n_subjects: finished.iter().filter(|head| head.visit == 0).count(),
         n_scans: finished.len(),
-        stopped: finished.len() < params.n_subjects,
+        stopped: finished.len() < n_visits,
         tables,
         scans: finished.iter().map(|head| head.scan.clone()).collect(),
         participants: finished.into_iter().map(|head| head.participant).collect(),
     })
+}
+
+/// The ages asked for, as far as the study has them.
+fn ages_of(params: &SynthParams, plan: &Plan) -> Result<[f64; 2], Error> {
+    let [low, high] = params.age_years;
+    let [youngest, oldest] = plan.ages_years;
+    let ages = [low.max(youngest), high.min(oldest)];
+    if ages[0] > ages[1] {
+        return Err(Error::Parameter {
+            what: "range of ages",
+            found: format!("{low} to {high} years"),
+            expected: format!(
+                "some of {youngest} to {oldest} years for the layout {}",
+                plan.name
+            ),
+        });
+    }
+    if params.n_subjects > plan.most_subjects {
+        return Err(Error::Parameter {
+            what: "number of participants",
+            found: params.n_subjects.to_string(),
+            expected: format!("1 to {} for the layout {}", plan.most_subjects, plan.name),
+        });
+    }
+    Ok(ages)
 }
 
 fn check(params: &SynthParams) -> Result<(), Error> {
@@ -208,22 +262,59 @@ fn write_head(
     out: &Path,
     params: &SynthParams,
     plan: &Plan,
-    subject: usize,
+    (subject, visit, days): (usize, usize, i64),
 ) -> Result<Finished, Error> {
     let key = plan.key(params.seed, subject);
-    let mut participant = SynthParticipant::draw(key, params.age_years);
-    participant.id = (plan.id)(subject);
+    let mut first = SynthParticipant::draw(key, params.age_years);
+    first.id = (plan.id)(subject);
+    let participant = first.after_days(days);
+    let key = key.at_visit(visit as u8);
     let (volume, truth) = participant.head(key, &plan.scanner, params.voxel_size_mm)?;
-    let scan = (plan.scan)(out, &participant.id);
-    if let Some(folder) = scan.parent() {
-        fs_err::create_dir_all(folder).map_err(Error::io(folder))?;
+    let place = Visit {
+        participant: &participant,
+        number: visit,
+        days,
+    };
+    let scan = (plan.scan)(out, &place);
+    let description = format!("{SYNTHETIC_MARK} {MADE_FROM}");
+    if let Some(archive) = scan.ancestors().find(|above| is_archive(above)) {
+        write_packed(archive, &scan, |path| {
+            Ok(write_nifti_i16(path, &volume, &description)?)
+        })?;
+    } else {
+        if let Some(folder) = scan.parent() {
+            fs_err::create_dir_all(folder).map_err(Error::io(folder))?;
+        }
+        write_nifti_i16(&scan, &volume, &description)?;
     }
-    write_nifti_i16(&scan, &volume, &format!("{SYNTHETIC_MARK} {MADE_FROM}"))?;
     Ok(Finished {
         participant,
+        visit,
+        days,
         truth,
         scan,
     })
+}
+
+fn is_archive(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "zip")
+}
+
+/// Writes a scan and packs it, under the rest of its path, into an archive of its own.
+fn write_packed(
+    archive: &Path,
+    scan: &Path,
+    write: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let name = archive.file_stem().unwrap_or_default().to_string_lossy();
+    let unpacked = archive.with_file_name(format!("{TEMPORARY_PREFIX}{name}.nii.gz"));
+    write(&unpacked)?;
+    let content = fs_err::read(&unpacked).map_err(Error::io(&unpacked))?;
+    fs_err::remove_file(&unpacked).map_err(Error::io(&unpacked))?;
+    let inner = scan.strip_prefix(archive).unwrap_or(scan).to_string_lossy();
+    let packed = zip(&[(&inner, &content)]).map_err(Error::io(archive))?;
+    write_bytes(archive.to_path_buf(), &packed)?;
+    Ok(())
 }
 
 /// Named by file, so that nobody takes it for demographics.
@@ -237,6 +328,7 @@ fn truth_table(out: &Path, finished: &[Finished]) -> String {
              participant,
              truth,
              scan,
+             ..
          }| {
             let sex = match participant.sex {
                 Sex::Female => "female",
@@ -301,11 +393,8 @@ mod tests {
 
     #[test]
     fn every_layout_lists_exactly_what_lies_in_its_folder() {
-        for (layout, n) in [
-            (SynthLayout::Ukbb, 1),
-            (SynthLayout::Camcan, 1),
-            (SynthLayout::Bids, 2),
-        ] {
+        for layout in SynthLayout::ALL {
+            let n_scans = (layout.plan().visit_days)(0).len() + 1;
             let folder = tempfile::tempdir().unwrap();
             let out = folder.path().join("cohort");
             let heard = AtomicUsize::new(0);
@@ -313,34 +402,53 @@ mod tests {
                 heard.fetch_add(1, Ordering::Relaxed);
             };
             let stop = AtomicBool::new(false);
-            let report = write_cohort(&out, &params(layout, n, 1), &stop, &on_head).unwrap();
-            assert_eq!(
-                (report.n_scans, report.n_subjects, report.stopped),
-                (n, n, false)
-            );
-            assert_eq!(heard.load(Ordering::Relaxed), n);
-            let mut listed: Vec<_> = report.scans.iter().chain(&report.tables).cloned().collect();
+            let report = write_cohort(&out, &params(layout, 2, 1), &stop, &on_head).unwrap();
+            let counts = (report.n_scans, report.n_subjects, report.stopped);
+            assert_eq!(counts, (n_scans, 2, false), "{}", layout.name());
+            assert_eq!(heard.load(Ordering::Relaxed), 2);
+            let on_disk = |scan: &PathBuf| {
+                let archive = scan.ancestors().find(|above| is_archive(above));
+                archive.unwrap_or(scan).to_path_buf()
+            };
+            let scans: Vec<_> = report.scans.iter().map(on_disk).collect();
+            let mut listed = [scans.as_slice(), &report.tables].concat();
             listed.sort();
             assert_eq!(listed, files_below(&out));
-            let mut bits: Vec<_> = report
-                .scans
-                .iter()
-                .map(|s| fs_err::read(s).unwrap())
-                .collect();
+            let mut bits: Vec<_> = scans.iter().map(|s| fs_err::read(s).unwrap()).collect();
+            bits.sort();
             bits.dedup();
-            assert_eq!(bits.len(), n, "two participants have the same head");
-            let table = fs_err::read_to_string(&report.tables[2]).unwrap();
+            assert_eq!(bits.len(), n_scans, "two scans are the same");
+            let tables = report.tables[2..].iter();
+            let tables: String = tables
+                .filter_map(|t| fs_err::read_to_string(t).ok())
+                .collect();
             for (scan, participant) in report.scans.iter().zip(&report.participants) {
-                assert!(table.contains(&participant.id));
-                assert!((20.0..=80.0).contains(&participant.age_years));
-                let header = read_scan(scan).unwrap().header;
-                assert!(
-                    header.description.starts_with("synthetic"),
-                    "{}",
-                    header.description
-                );
+                let number = participant.id.trim_start_matches("IXI");
+                assert!(tables.contains(number), "{number}");
+                assert!((20.0..=83.0).contains(&participant.age_years));
+                if scan.is_file() {
+                    let header = read_scan(scan).unwrap().header;
+                    assert!(
+                        header.description.starts_with("synthetic"),
+                        "{}",
+                        header.description
+                    );
+                }
             }
         }
+    }
+
+    #[test]
+    fn ages_that_a_study_does_not_have_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = params(SynthLayout::HcpDevelopment, 1, 1);
+        params.age_years = [40.0, 60.0];
+        let message = write(folder.path(), &params).unwrap_err().to_string();
+        assert!(
+            message.ends_with("expected some of 18 to 21.9 years for the layout hcp-development"),
+            "{message}"
+        );
+        assert!(!folder.path().join(MARKER).exists());
     }
 
     #[test]
@@ -365,14 +473,14 @@ mod tests {
 
     #[test]
     fn no_two_layouts_of_a_seed_share_a_person() {
-        let layouts = [SynthLayout::Ukbb, SynthLayout::Camcan, SynthLayout::Bids];
-        let ages: Vec<f64> = layouts
-            .map(|layout| {
-                let key = Plan::of(layout).key(1, 0);
-                SynthParticipant::draw(key, [20.0, 80.0]).age_years
-            })
-            .to_vec();
-        assert!(ages[0] != ages[1] && ages[1] != ages[2] && ages[0] != ages[2]);
+        let mut people: Vec<_> = SynthLayout::ALL
+            .iter()
+            .map(|layout| layout.plan().people)
+            .collect();
+        people.push(scan_folder::PLAN.people);
+        people.sort_unstable();
+        people.dedup();
+        assert_eq!(people.len(), SynthLayout::ALL.len() + 1);
     }
 
     #[test]
@@ -425,11 +533,10 @@ mod tests {
             write(folder.path(), &good),
             Err(Error::NotEmpty { .. })
         ));
-        assert!("adni".parse::<SynthLayout>().is_err());
-        assert_eq!(
-            "camcan".parse::<SynthLayout>().unwrap(),
-            SynthLayout::Camcan
-        );
+        assert!("dicom".parse::<SynthLayout>().is_err());
+        for layout in SynthLayout::ALL {
+            assert_eq!(layout.name().parse::<SynthLayout>().unwrap(), layout);
+        }
     }
 
     fn files_below(folder: &Path) -> Vec<PathBuf> {

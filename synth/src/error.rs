@@ -10,10 +10,12 @@ use brainage_pipelines::format::WriteError;
 #[non_exhaustive]
 pub enum Error {
     /// No layout has this name.
-    #[error("unknown layout `{found}`, expected ukbb, camcan or bids")]
+    #[error("unknown layout `{found}`, expected one of {expected}")]
     UnknownLayout {
         /// The name that was asked for.
         found: String,
+        /// The names there are.
+        expected: String,
     },
     /// A number that no head can be made with.
     #[error("{what} is {found}, expected {expected}")]

@@ -28,6 +28,7 @@ mod field;
 mod noise;
 mod poisson;
 mod stream;
+mod zip_archive;
 
 pub use cohort::{AGES_YEARS, SynthParams, SynthReport, write_cohort, write_scan_folder};
 pub use error::Error;

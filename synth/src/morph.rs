@@ -329,7 +329,7 @@ mod tests {
     fn regions_reach_about_the_volumes_that_were_aimed_at() {
         let atlas = atlas().unwrap();
         for (subject, age) in [(1, 30.0), (2, 70.0)] {
-            let key = HeadKey { seed: 4, subject };
+            let key = HeadKey::of(4, subject);
             let person = draw_person(age, Sex::Male, &mut key.stream(Stage::Anatomy));
             let morph = morph(atlas, &person, key);
             let total: f64 = morph.volumes_ml.iter().sum();

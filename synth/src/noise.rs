@@ -61,11 +61,7 @@ mod tests {
 
     #[test]
     fn noise_has_unit_spread_and_neighbours_that_agree() {
-        let mut rng = HeadKey {
-            seed: 1,
-            subject: 0,
-        }
-        .stream(Stage::Shape);
+        let mut rng = HeadKey::of(1, 0).stream(Stage::Shape);
         let noise = smooth_noise(&mut rng, [40, 30, 20], 12.0);
         let n = noise.len() as f32;
         let mean = noise.iter().sum::<f32>() / n;

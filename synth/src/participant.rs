@@ -14,7 +14,7 @@ use crate::render::render;
 use crate::scanner::Scanner;
 use crate::stream::{HeadKey, Stage};
 
-/// A synthetic participant, as the demographics describe one.
+/// A synthetic participant at a visit, as the demographics describe one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SynthParticipant {
     /// Identifier in the words of the layout.
@@ -76,6 +76,20 @@ impl SynthParticipant {
         }
     }
 
+    /// The same participant this many days after the first visit.
+    pub(crate) fn after_days(&self, days: i64) -> Self {
+        Self {
+            age_years: self.age_years + days as f64 / 365.25,
+            visit: self.visit.saturating_add(days.days()),
+            ..self.clone()
+        }
+    }
+
+    /// Age in completed months.
+    pub(crate) fn whole_months(&self) -> i64 {
+        (self.age_years * 12.0).floor() as i64
+    }
+
     /// Age in completed years.
     pub(crate) fn whole_years(&self) -> i64 {
         self.age_years.floor() as i64
@@ -125,7 +139,7 @@ mod tests {
     #[test]
     fn ages_follow_from_the_dates_and_lie_in_the_range() {
         for subject in 0..500 {
-            let drawn = SynthParticipant::draw(HeadKey { seed: 9, subject }, [45.0, 82.0]);
+            let drawn = SynthParticipant::draw(HeadKey::of(9, subject), [45.0, 82.0]);
             let days = f64::from((drawn.visit - drawn.birth).get_days());
             assert!((days / 365.25 - drawn.age_years).abs() < 1e-9);
             assert!((45.0..=82.0).contains(&drawn.age_years));
@@ -136,7 +150,7 @@ mod tests {
     fn ventricles_and_fluid_grow_with_age_in_the_scans_truth() {
         let heads: Vec<(f64, Truth)> = (0..8)
             .map(|subject| {
-                let key = HeadKey { seed: 2, subject };
+                let key = HeadKey::of(2, subject);
                 let person = SynthParticipant::draw(key, [20.0, 85.0]);
                 (person.age_years, person.head(key, &CAMCAN, 4.0).unwrap().1)
             })

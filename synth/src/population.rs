@@ -214,10 +214,7 @@ mod tests {
     #[test]
     fn the_same_person_at_another_age_keeps_sex_and_head() {
         let draw = |age| {
-            let key = HeadKey {
-                seed: 3,
-                subject: 5,
-            };
+            let key = HeadKey::of(3, 5);
             draw_person(age, Sex::Female, &mut key.stream(Stage::Anatomy))
         };
         let (young, old) = (draw(25.0), draw(80.0));

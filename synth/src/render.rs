@@ -305,10 +305,7 @@ mod tests {
 
     #[test]
     fn the_volume_of_dark_white_matter_is_the_persons() {
-        let key = HeadKey {
-            seed: 1,
-            subject: 1,
-        };
+        let key = HeadKey::of(1, 1);
         let mut person = crate::population::draw_person(
             70.0,
             crate::population::Sex::Female,

@@ -45,6 +45,42 @@ pub(crate) const CAMCAN: Scanner = Scanner {
     outside: [0.7, 1.2],
     defaced: false,
 };
+/// 3 T, fine and corrected for distortion and bias.
+pub(crate) const HCP: Scanner = Scanner {
+    snr: [15.0, 28.0],
+    center_brightening: [0.0, 0.15],
+    bias: 0.08,
+    grey_offset: -0.02,
+    outside: [0.8, 1.2],
+    defaced: true,
+};
+/// 1.5 T, corrected by the study.
+pub(crate) const ADNI: Scanner = Scanner {
+    snr: [14.0, 28.0],
+    center_brightening: [-0.05, 0.10],
+    bias: 0.10,
+    grey_offset: 0.03,
+    outside: [0.7, 1.3],
+    defaced: false,
+};
+/// 1.5 and 3 T of three makers.
+pub(crate) const IXI: Scanner = Scanner {
+    snr: [14.0, 34.0],
+    center_brightening: [-0.05, 0.30],
+    bias: 0.12,
+    grey_offset: 0.01,
+    outside: [0.6, 1.3],
+    defaced: false,
+};
+/// 3 T.
+pub(crate) const OASIS3: Scanner = Scanner {
+    snr: [18.0, 35.0],
+    center_brightening: [0.05, 0.35],
+    bias: 0.14,
+    grey_offset: 0.0,
+    outside: [0.6, 1.2],
+    defaced: true,
+};
 /// Anything from a good to a poor scan.
 pub(crate) const VARIED: Scanner = Scanner {
     snr: [15.0, 45.0],
@@ -173,11 +209,7 @@ mod tests {
 
     #[test]
     fn a_ghost_keeps_the_sum_of_the_image() {
-        let mut rng = HeadKey {
-            seed: 1,
-            subject: 1,
-        }
-        .stream(Stage::Scan);
+        let mut rng = HeadKey::of(1, 1).stream(Stage::Scan);
         let image: Vec<f32> = (0..20 * 24 * 3).map(|i| (i % 31) as f32).collect();
         let ghosted = ghost(&image, [20, 24, 3], &mut rng);
         let sums = [image.iter().sum::<f32>(), ghosted.iter().sum()];
@@ -186,11 +218,7 @@ mod tests {
 
     #[test]
     fn what_is_acquired_are_whole_numbers_of_16_bits() {
-        let mut rng = HeadKey {
-            seed: 1,
-            subject: 2,
-        }
-        .stream(Stage::Scan);
+        let mut rng = HeadKey::of(1, 2).stream(Stage::Scan);
         let acquired = acquire(vec![1.0; 12 * 12 * 12], [12; 3], &VARIED, &mut rng);
         let whole = |value: &f32| value.fract() == 0.0 && (0.0..=32767.0).contains(value);
         assert!(acquired.iter().all(whole) && acquired.iter().any(|value| *value > 50.0));

@@ -34,15 +34,40 @@ pub(crate) struct HeadKey {
     pub(crate) seed: u64,
     /// Number of the participant among all of the seed.
     pub(crate) subject: u64,
+    /// Number of the visit, 0 for the first: another position in the scanner, and other noise, of the same head.
+    pub(crate) visit: u8,
 }
 
 impl HeadKey {
+    /// A participant's head at the first visit.
+    pub(crate) const fn of(seed: u64, subject: u64) -> Self {
+        Self {
+            seed,
+            subject,
+            visit: 0,
+        }
+    }
+
+    /// The same head at another visit.
+    pub(crate) const fn at_visit(self, visit: u8) -> Self {
+        Self { visit, ..self }
+    }
+
     /// The stream of one stage.
     pub(crate) fn stream(self, stage: Stage) -> ChaCha8Rng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
         key[8..16].copy_from_slice(&self.subject.to_le_bytes());
         key[16] = stage as u8;
+        key[17] = match stage {
+            Stage::Pose | Stage::Scan => self.visit,
+            Stage::Participant
+            | Stage::Anatomy
+            | Stage::Shape
+            | Stage::Sulci
+            | Stage::Unevenness
+            | Stage::Hypointensity => 0,
+        };
         key[24..].copy_from_slice(b"headsyn1");
         ChaCha8Rng::from_seed(key)
     }
@@ -55,7 +80,7 @@ mod tests {
 
     #[test]
     fn every_part_of_the_key_changes_the_stream() {
-        let draw = |seed, subject, stage| HeadKey { seed, subject }.stream(stage).next_u64();
+        let draw = |seed, subject, stage| HeadKey::of(seed, subject).stream(stage).next_u64();
         let first = draw(1, 2, Stage::Pose);
         assert_eq!(first, draw(1, 2, Stage::Pose));
         for other in [
@@ -65,5 +90,13 @@ mod tests {
         ] {
             assert_ne!(first, other);
         }
+    }
+
+    #[test]
+    fn another_visit_changes_the_scan_and_not_the_head() {
+        let draw = |visit, stage| HeadKey::of(1, 2).at_visit(visit).stream(stage).next_u64();
+        assert_eq!(draw(0, Stage::Anatomy), draw(1, Stage::Anatomy));
+        assert_ne!(draw(0, Stage::Pose), draw(1, Stage::Pose));
+        assert_ne!(draw(0, Stage::Scan), draw(1, Stage::Scan));
     }
 }

@@ -24,9 +24,22 @@ use crate::demographics::{
     read_people,
 };
 use crate::error::{Error, shown};
-use crate::files::{Files, depth, nifti_stem};
-use crate::layout::{FoundScan, LayoutFindings};
+use crate::files::{Files, Walk, depth, nifti_stem};
+use crate::layout::{FoundScan, Layout, LayoutFindings, Search, no_archive};
 use crate::participant::Sex;
+
+/// The layout.
+pub(super) const LAYOUT: Layout = Layout {
+    name: "bids",
+    expected_scans: "sub-*/[ses-*/]anat/*_T1w.nii.gz",
+    walk: Walk {
+        skips_folder,
+        opens_archive: no_archive,
+    },
+    speaks_for: |path| BidsName::parse(path).is_some_and(|name| name.suffix == "T1w"),
+    general: true,
+    find,
+};
 
 /// Derived data, sources and code are no scans.
 pub(crate) fn skips_folder(name: &str) -> bool {
@@ -69,7 +82,7 @@ impl BidsName {
     }
 
     /// Smaller is better.
-    fn rank(&self) -> (bool, bool, bool, u32) {
+    pub(crate) fn rank(&self) -> (bool, bool, bool, u32) {
         // MP2RAGE: the inversions and the unified image are not what a T1w model was trained on.
         let special = self.acquisition.contains("inv") || self.acquisition.contains("uni");
         (
@@ -82,11 +95,12 @@ impl BidsName {
 }
 
 /// Finds scans and people.
-pub(crate) fn find(
-    root: &Path,
-    tables: &[PathBuf],
-    files: &Files,
-) -> Result<LayoutFindings, Error> {
+fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
+    let Search {
+        root,
+        tables,
+        files,
+    } = *search;
     let mut findings = LayoutFindings::default();
     let mut visits = BTreeMap::<_, Vec<(BidsName, &PathBuf)>>::new();
     for path in &files.paths {
@@ -114,7 +128,7 @@ pub(crate) fn find(
         for (position, (_, path)) in images.into_iter().enumerate() {
             let person = match position {
                 0 => people.find(&subject, session.as_deref()),
-                _ => Err(SkipReason::OtherScanOfSession),
+                _ => Err(SkipReason::OtherScanOfSession.into()),
             };
             findings.scans.push(FoundScan {
                 participant: subject.clone(),
@@ -282,7 +296,6 @@ pub(crate) fn codes<const N: usize>(codes: [(&str, Sex); N]) -> SexCodes {
 mod tests {
     use super::super::tree::{Tree, skipped};
     use super::*;
-    use crate::Layout;
     use proptest::prelude::*;
 
     #[test]
@@ -310,7 +323,7 @@ mod tests {
                 ),
             ],
         );
-        let listing = tree.list(Layout::Bids).unwrap();
+        let listing = tree.list(LAYOUT).unwrap();
         assert_eq!(
             tree.rows(&listing),
             [
@@ -346,7 +359,7 @@ mod tests {
                 ),
             ],
         );
-        let listing = tree.list(Layout::Bids).unwrap();
+        let listing = tree.list(LAYOUT).unwrap();
         assert_eq!(
             tree.rows(&listing),
             ["1 - 10.5 F sub-1/anat/sub-1_T1w.nii.gz"]
@@ -359,15 +372,14 @@ mod tests {
             &["sub-1/anat/sub-1_T1w.nii.gz"],
             &[(
                 "participants.tsv",
-                "participant_id\tage\tsex\nsub-1\t89+\t1\n",
+                "participant_id\tage\tsex\nsub-1\t89.5\t1\n",
             )],
         );
-        let listing = tree.list(Layout::Bids).unwrap();
+        let listing = tree.list(LAYOUT).unwrap();
         assert_eq!(
             tree.rows(&listing),
-            ["1 - 89 U sub-1/anat/sub-1_T1w.nii.gz"]
+            ["1 - 89.5 U sub-1/anat/sub-1_T1w.nii.gz"]
         );
-        assert_eq!(listing.rows[0].note, "age capped");
         assert!(
             listing.warnings[0].contains("code that nothing explains"),
             "{:?}",
@@ -381,7 +393,7 @@ mod tests {
             &["sub-1/anat/sub-1_T1w.nii.gz"],
             &[("participants.tsv", "participant_id\thand\nsub-1\tR\n")],
         );
-        let error = tree.list(Layout::Bids).unwrap_err();
+        let error = tree.list(LAYOUT).unwrap_err();
         let message = error.to_string();
         assert!(
             message.starts_with("no age column, expected `age`, found `participant_id`, `hand`: "),
@@ -391,7 +403,7 @@ mod tests {
         assert!(error.hint().is_some());
         fs_err::remove_file(tree.path("participants.tsv")).unwrap();
         assert!(matches!(
-            tree.list(Layout::Bids),
+            tree.list(LAYOUT),
             Err(Error::NoDemographics { .. })
         ));
     }

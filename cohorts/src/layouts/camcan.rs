@@ -13,12 +13,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::bids::{BidsName, codes};
+use super::bids::{self, BidsName, codes};
 use crate::criteria::SkipReason;
 use crate::demographics::{Codebook, ColumnNames, People, USUAL_COLUMNS, read_people};
 use crate::error::Error;
-use crate::files::{Files, depth};
-use crate::layout::{FoundScan, LayoutFindings};
+use crate::files::{Files, Walk, depth};
+use crate::layout::{FoundScan, Layout, LayoutFindings, Search, no_archive};
 use crate::participant::Sex;
 
 /// The one scanner of the study.
@@ -31,19 +31,35 @@ const COLUMNS: ColumnNames = ColumnNames {
     ..USUAL_COLUMNS
 };
 
+/// The layout.
+pub(super) const LAYOUT: Layout = Layout {
+    name: "camcan",
+    expected_scans: "sub-CC######_T1w.nii.gz",
+    walk: Walk {
+        skips_folder: bids::skips_folder,
+        opens_archive: no_archive,
+    },
+    speaks_for: |path| camcan_scan(path).is_some(),
+    general: false,
+    find,
+};
+
+/// The name of a T1 scan of Cam-CAN.
+fn camcan_scan(path: &Path) -> Option<BidsName> {
+    BidsName::parse(path).filter(|name| name.suffix == "T1w" && is_camcan_id(&name.subject))
+}
+
 /// Finds scans and people.
-pub(crate) fn find(
-    root: &Path,
-    tables: &[PathBuf],
-    files: &Files,
-) -> Result<LayoutFindings, Error> {
+fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
+    let Search {
+        root,
+        tables,
+        files,
+    } = *search;
     let mut findings = LayoutFindings::default();
     let mut scans: BTreeMap<String, Vec<&PathBuf>> = BTreeMap::new();
     for path in &files.paths {
-        if let Some(name) = BidsName::parse(path)
-            && name.suffix == "T1w"
-            && is_camcan_id(&name.subject)
-        {
+        if let Some(name) = camcan_scan(path) {
             scans.entry(name.subject).or_default().push(path);
         }
     }
@@ -53,7 +69,7 @@ pub(crate) fn find(
         for (position, path) in paths.into_iter().enumerate() {
             let person = match position {
                 0 => people.find(&participant, None),
-                _ => Err(SkipReason::OtherScanOfSession),
+                _ => Err(SkipReason::OtherScanOfSession.into()),
             };
             let person = person.map(|mut person| {
                 SCANNER.clone_into(&mut person.scanner);
@@ -91,7 +107,7 @@ fn read_tables(
     let sex_codes = codes([("1", Sex::Male), ("2", Sex::Female)]);
     let codebook = Codebook {
         sex_codes,
-        age_unit: None,
+        ..Codebook::default()
     };
     let mut people = People::default();
     let mut ages_known = false;
@@ -139,8 +155,7 @@ fn usual_tables(root: &Path, files: &Files) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::super::tree::{Tree, skipped};
-
-    use crate::Layout;
+    use super::LAYOUT;
 
     const TABLE: &str = "participant_id\tage\thand\tgender_code\ttiv_cubicmm\n\
                          sub-CC110033\t24.5\t100\t1\t1\nsub-CC110037\t18\t100\t2\t1\n";
@@ -154,7 +169,7 @@ mod tests {
             let scans = scans.each_ref().map(String::as_str);
             let table = format!("{prefix}participants.tsv");
             let tree = Tree::new(&scans, &[(&table, TABLE)]);
-            let listing = tree.list(Layout::Camcan).unwrap();
+            let listing = tree.list(LAYOUT).unwrap();
             assert_eq!(
                 tree.rows(&listing),
                 [
@@ -178,7 +193,7 @@ mod tests {
             ],
             &[("standard_data.csv", "CCID,Age,Sex\nCC110033,24.5,FEMALE\n")],
         );
-        let listing = tree.list(Layout::Camcan).unwrap();
+        let listing = tree.list(LAYOUT).unwrap();
         let expected =
             "CC110033 - 24.5 F BIDS_20190411/anat/sub-CC110033/anat/sub-CC110033_T1w.nii.gz";
         assert_eq!(tree.rows(&listing), [expected]);

@@ -129,7 +129,7 @@ mod tests {
         ];
         let files = Files {
             paths: paths.map(PathBuf::from).into(),
-            unreadable: Vec::new(),
+            ..Files::default()
         };
         let mut names = ScanNames::new(&files);
         assert_eq!(

@@ -24,8 +24,21 @@ use crate::demographics::{
     settle_age_sources, warn_of_codes,
 };
 use crate::error::Error;
-use crate::files::{Files, depth, nifti_stem};
-use crate::layout::{FoundScan, LayoutFindings};
+use crate::files::{Files, Walk, depth, nifti_stem};
+use crate::layout::{FoundScan, Layout, LayoutFindings, Search, no_archive};
+
+/// The layout.
+pub(super) const LAYOUT: Layout = Layout {
+    name: "table",
+    expected_scans: ".nii or .nii.gz files",
+    walk: Walk {
+        skips_folder: |_| false,
+        opens_archive: no_archive,
+    },
+    speaks_for: |path| nifti_stem(path).is_some(),
+    general: true,
+    find,
+};
 
 /// Columns that name the scan.
 const SCAN_COLUMNS: [&str; 13] = [
@@ -70,11 +83,12 @@ struct Row {
 }
 
 /// Finds scans and people.
-pub(crate) fn find(
-    root: &Path,
-    tables: &[PathBuf],
-    files: &Files,
-) -> Result<LayoutFindings, Error> {
+fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
+    let Search {
+        root,
+        tables,
+        files,
+    } = *search;
     let mut findings = LayoutFindings::default();
     let tables = match tables {
         [] => usual_table(root, files).into_iter().collect(),
@@ -208,7 +222,7 @@ fn add_named(
         let position = *positions.entry(scan).or_insert(kept.len());
         match kept.get_mut(position) {
             Some(old) if old.person != new.person || old.participant != new.participant => {
-                old.person = Err(SkipReason::DuplicateParticipant);
+                old.person = Err(SkipReason::DuplicateParticipant.into());
             }
             Some(_) => {}
             None => kept.push(new),
@@ -237,7 +251,7 @@ fn add_by_name(rows: Vec<Row>, names: &mut ScanNames, table: &Path, findings: &m
                 continue;
             }
             [only] => (only.clone(), person),
-            [first, ..] => (first.clone(), Err(SkipReason::AmbiguousScan)),
+            [first, ..] => (first.clone(), Err(SkipReason::AmbiguousScan.into())),
         };
         let Row {
             participant,
@@ -262,7 +276,7 @@ fn add_left_over(names: &ScanNames, named: &BTreeSet<PathBuf>, findings: &mut La
                 participant: String::new(),
                 session: None,
                 scan: scan.path.clone(),
-                person: Err(SkipReason::NotInDemographics),
+                person: Err(SkipReason::NotInDemographics.into()),
                 note: "",
             });
         }
@@ -317,7 +331,7 @@ fn usual_table(root: &Path, files: &Files) -> Option<PathBuf> {
 mod tests {
     use super::super::tree::{Tree, cohort, skipped};
     use super::*;
-    use crate::{AgeSource, Layout, list_cohort};
+    use crate::{AgeSource, list_cohort};
 
     #[test]
     fn scans_are_found_by_the_beginning_of_their_name() {
@@ -335,7 +349,7 @@ mod tests {
                 "MRID,Age,Sex\nIXI012-HH-1211,38.78,M\nIXI013,0,F\nIXI014,40.5,F\nIXI015,50,F\n",
             )],
         );
-        let listing = tree.list(Layout::Table).unwrap();
+        let listing = tree.list(LAYOUT).unwrap();
         assert_eq!(
             tree.rows(&listing),
             ["IXI012-HH-1211 - 38.78 M IXI012-HH-1211-T1.nii.gz"]
@@ -365,7 +379,7 @@ mod tests {
                 "scan;participant_id;age_years;sex;family_id\na/x.nii.gz;s1;30,5;F;f1\nb.nii;s2;31;M;f1\nc.nii;s3;32;M;\n",
             )],
         );
-        let listing = tree.list(Layout::Table).unwrap();
+        let listing = tree.list(LAYOUT).unwrap();
         assert_eq!(
             tree.rows(&listing),
             ["s1 - 30.5 F a/x.nii.gz", "s2 - 31 M b.nii"]
@@ -384,7 +398,7 @@ mod tests {
                 "id,age,SEX_ID (1=m; 2=f)\na,30,1\na,30,1\nb,40,2\nb,41,2\n",
             )],
         );
-        let listing = tree.list(Layout::Table).unwrap();
+        let listing = tree.list(LAYOUT).unwrap();
         assert_eq!(tree.rows(&listing), ["a - 30 M a-T1.nii"]);
         assert_eq!(listing.rows[0].age_source, AgeSource::ReportedWholeYears);
         assert_eq!(skipped(&listing), ["duplicate_participant=1"]);
@@ -399,10 +413,7 @@ mod tests {
                 ("a.nii.gz", "version https://git-lfs.github.com/spec/v1\n"),
             ],
         );
-        assert_eq!(
-            skipped(&tree.list(Layout::Table).unwrap()),
-            ["not_downloaded=1"]
-        );
+        assert_eq!(skipped(&tree.list(LAYOUT).unwrap()), ["not_downloaded=1"]);
     }
 
     #[test]
@@ -419,7 +430,7 @@ mod tests {
             );
             return;
         }
-        let listing = list_cohort(&cohort(Layout::Table, &root)).unwrap();
+        let listing = list_cohort(&cohort(LAYOUT, &root)).unwrap();
         let ages: Vec<_> = listing
             .rows
             .iter()

@@ -58,7 +58,7 @@ impl Tree {
 pub(crate) fn cohort(layout: Layout, root: &Path) -> Cohort {
     Cohort {
         name: layout.name().to_owned(),
-        layout,
+        layout: layout.into(),
         root: root.to_path_buf(),
         demographics: Vec::new(),
         withdrawals: Vec::new(),

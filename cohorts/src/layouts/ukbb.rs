@@ -1,12 +1,15 @@
-//! UK Biobank: bulk field 20252 unpacked, `<eid>_20252_<instance>_0/T1/T1.nii.gz`.
+//! UK Biobank: bulk field 20252 as it was downloaded or unpacked, `<eid>_20252_<instance>_0[.zip]`.
 //!
 //! ```text
 //! <any>/1000223_20252_2_0/T1/T1.nii.gz                   used: whole head, defaced
 //! <any>/1000223_20252_2_0/T1/T1_orig_defaced.nii.gz      used where the first is missing
 //! <any>/1000223_20252_2_0/T1/T1_brain.nii.gz             never: only the brain
 //! <any>/1000223_20252_2_0/T1/unusable/…                  never: failed UK Biobank's own quality control
-//! <any>/1000223_20252_3_0.zip                            counted as `zipped`
+//! <any>/1000223_20252_3_0.zip                            its members count as files of a folder of this name
 //! ```
+//!
+//! A member of an archive is named by the archive's path followed by its own: `1000223_20252_3_0.zip/T1/T1.nii.gz`.
+//! Where a visit is there both packed and unpacked, the unpacked scan is used.
 //!
 //! `<eid>_20252_2/T1`, `<eid>/T1` and `<eid>/<instance>/T1` are understood too. Instance 2 is the first imaging visit
 //! and 3 its repeat; where no instance is named, 2 is taken, and noted.
@@ -21,17 +24,42 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::ukbb_table::{Visits, read_visits};
+use super::usual_tables::usual_tables;
 use crate::criteria::SkipReason;
-use crate::delimited::Delimited;
 use crate::error::Error;
-use crate::files::{Files, depth};
-use crate::layout::{FoundScan, LayoutFindings};
+use crate::files::{Walk, archive_of};
+use crate::layout::{FoundScan, Layout, LayoutFindings, Search};
 
 /// The instance of the first imaging visit.
 const FIRST_IMAGING: u32 = 2;
 
+/// The layout.
+pub(super) const LAYOUT: Layout = Layout {
+    name: "ukbb",
+    expected_scans: "<eid>_20252_2_0.zip or <eid>_20252_2_0/T1/T1.nii.gz",
+    walk: Walk {
+        skips_folder,
+        opens_archive: is_t1_archive,
+    },
+    speaks_for: |path| {
+        let names = path
+            .components()
+            .filter_map(|part| part.as_os_str().to_str());
+        let mut names = names.map(|name| name.strip_suffix(".zip").unwrap_or(name));
+        names.any(|name| eid_and_visit(name).is_some_and(|(_, visit)| visit.is_some()))
+    },
+    general: false,
+    find,
+};
+
+/// `1000223_20252_2_0.zip`; the other fields of the bulk download are not entered.
+fn is_t1_archive(name: &str) -> bool {
+    let stem = name.strip_suffix(".zip").and_then(eid_and_visit);
+    stem.is_some_and(|(_, visit)| visit.is_some())
+}
+
 /// Folders of an unpacked scan that hold no scan.
-pub(crate) fn skips_folder(name: &str) -> bool {
+fn skips_folder(name: &str) -> bool {
     matches!(
         name,
         "T1_fast" | "T1_first" | "T1_sienax" | "T1_vbm" | "transforms" | "FreeSurfer"
@@ -58,22 +86,17 @@ struct Candidate {
 }
 
 /// Finds scans and people.
-pub(crate) fn find(
-    root: &Path,
-    tables: &[PathBuf],
-    files: &Files,
-) -> Result<LayoutFindings, Error> {
+fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
+    let Search { root, files, .. } = *search;
     let mut visits: BTreeMap<(String, u32), Vec<Candidate>> = BTreeMap::new();
-    for path in &files.paths {
+    let sound = |path: &&PathBuf| !files.broken.contains_key(*path);
+    for path in files.paths.iter().filter(sound) {
         if let Some((eid, instance, candidate)) = candidate(path, root) {
             visits.entry((eid, instance)).or_default().push(candidate);
         }
     }
     let mut findings = LayoutFindings::default();
-    let tables = match tables {
-        [] => usual_tables(root, files),
-        given => given.to_vec(),
-    };
+    let tables = usual_tables(search, super::ukbb_table::has_fields);
     let wanted: BTreeSet<_> = visits.keys().map(|(eid, _)| eid.clone()).collect();
     let known = read_visits(root, &tables, &wanted)?;
     findings.demographics_used = tables;
@@ -90,7 +113,11 @@ fn add_visit(
     mut candidates: Vec<Candidate>,
     known: &Visits,
 ) {
-    candidates.sort_by(|a, b| (a.kind, a.array, &a.path).cmp(&(b.kind, b.array, &b.path)));
+    let packed = |candidate: &Candidate| archive_of(&candidate.path).is_some();
+    candidates.sort_by(|a, b| {
+        let order = (a.kind, packed(a), a.array).cmp(&(b.kind, packed(b), b.array));
+        order.then_with(|| a.path.cmp(&b.path))
+    });
     let mut best = None;
     for Candidate {
         kind,
@@ -103,13 +130,13 @@ fn add_visit(
             (Some(best), kind)
                 if best == kind && matches!(kind, Kind::Head | Kind::OriginalHead) =>
             {
-                Err(SkipReason::OtherScanOfSession)
+                Err(SkipReason::OtherScanOfSession.into())
             }
             (Some(_), _) => continue,
             (None, Kind::Head | Kind::OriginalHead) => known.person(eid, instance),
-            (None, Kind::Unusable) => Err(SkipReason::Unusable),
-            (None, Kind::BrainOnly) => Err(SkipReason::BrainExtractedOnly),
-            (None, Kind::Zip) => Err(SkipReason::Zipped),
+            (None, Kind::Unusable) => Err(SkipReason::Unusable.into()),
+            (None, Kind::BrainOnly) => Err(SkipReason::BrainExtractedOnly.into()),
+            (None, Kind::Zip) => Err(SkipReason::NoT1.into()),
         };
         best = best.or(Some(kind));
         let note = match kind {
@@ -159,7 +186,10 @@ fn candidate(path: &Path, root: &Path) -> Option<(String, u32, Candidate)> {
     let named = folders.iter().enumerate().rev();
     // A root that is itself one participant's folder still names them.
     let (eid, visit) = named
-        .filter_map(|(position, folder)| Some((position, eid_and_visit(folder)?)))
+        .filter_map(|(position, folder)| {
+            let bare = folder.strip_suffix(".zip").unwrap_or(folder);
+            Some((position, eid_and_visit(bare)?))
+        })
         .map(|(position, (eid, visit))| {
             let below = folders
                 .get(position + 1)
@@ -213,24 +243,12 @@ fn instance_folder(name: &str) -> Option<u32> {
         .filter(|instance| *instance < 10)
 }
 
-/// Tables at the root or one folder below it that have a column `eid` and one of the fields that are read.
-fn usual_tables(root: &Path, files: &Files) -> Vec<PathBuf> {
-    let is_table = |path: &&PathBuf| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        matches!(extension, Some("csv" | "tsv" | "tab" | "txt"))
-            && (depth(path, root) <= 2 || !path.starts_with(root))
-    };
-    let tables = files.paths.iter().filter(is_table).filter(|path| {
-        Delimited::open(path).is_ok_and(|table| super::ukbb_table::has_fields(&table))
-    });
-    tables.cloned().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tree::{Tree, cohort, skipped};
     use super::*;
-    use crate::{Layout, list_cohort};
+    use crate::archive::tests::stored;
+    use crate::list_cohort;
     use proptest::prelude::*;
 
     const TABLE: &str = "eid,31-0.0,21003-2.0,21003-3.0\n\
@@ -256,7 +274,7 @@ mod tests {
             ],
             &[("ukb.csv", TABLE)],
         );
-        let listing = tree.list(Layout::Ukbb).unwrap();
+        let listing = tree.list(LAYOUT).unwrap();
         assert_eq!(
             tree.rows(&listing),
             [
@@ -270,13 +288,62 @@ mod tests {
             [
                 "bad_age=1",
                 "brain_extracted_only=1",
+                "broken_archive=2",
                 "not_in_demographics=1",
                 "unusable=1",
-                "zipped=1"
             ]
         );
-        assert_eq!((listing.scans, listing.participants), (8, 7));
+        assert_eq!(
+            listing.skipped_examples["bad_age"],
+            [format!(
+                "{} (age is `x`)",
+                tree.path("1000004_20252_2_0/T1/T1.nii.gz").display()
+            )]
+        );
+        assert_eq!((listing.scans, listing.participants), (9, 6));
         assert_eq!(listing.demographics_used, [tree.path("ukb.csv")]);
+    }
+
+    #[test]
+    fn scans_are_used_inside_the_archives_that_were_downloaded() {
+        let tree = Tree::new(
+            &["1000002_20252_2_0/T1/T1.nii.gz", "1000001_20253_2_0.zip"],
+            &[("ukb.csv", TABLE)],
+        );
+        let head: &[(&str, &[u8])] = &[("T1/T1_brain.nii.gz", b"x"), ("T1/T1.nii.gz", b"x")];
+        let unusable: &[(&str, &[u8])] = &[("T1/unusable/T1_orig_defaced.nii.gz", b"x")];
+        for (name, members) in [
+            ("1000001_20252_2_0.zip", head),
+            (
+                "1000001_20252_3_0.zip",
+                &[("T1/T1_orig_defaced.nii.gz", b"x")],
+            ),
+            ("1000002_20252_2_0.zip", head),
+            ("1000003_20252_2_0.zip", unusable),
+            ("1000005_20252_2_0.zip", &[("T1/T1.json", b"{}")]),
+        ] {
+            fs_err::write(tree.path(name), stored(members)).unwrap();
+        }
+        let cut = stored(head)[..50].to_vec();
+        fs_err::write(tree.path("1000006_20252_2_0.zip"), cut).unwrap();
+        let listing = tree.list(LAYOUT).unwrap();
+        assert_eq!(
+            tree.rows(&listing),
+            [
+                "1000001 2 63.5 F 1000001_20252_2_0.zip/T1/T1.nii.gz",
+                "1000001 3 65.5 F 1000001_20252_3_0.zip/T1/T1_orig_defaced.nii.gz",
+                "1000002 2 70.5 M 1000002_20252_2_0/T1/T1.nii.gz",
+            ]
+        );
+        assert_eq!(
+            skipped(&listing),
+            [
+                "broken_archive=1",
+                "no_t1=1",
+                "other_scan_of_session=1",
+                "unusable=1"
+            ]
+        );
     }
 
     #[test]
@@ -288,7 +355,7 @@ mod tests {
             ],
             &[("ukb.csv", TABLE), ("w123_20240101.csv", "1000001\n")],
         );
-        let listing = tree.list(Layout::Ukbb).unwrap();
+        let listing = tree.list(LAYOUT).unwrap();
         assert_eq!(listing.rows.len(), 1);
         assert_eq!(skipped(&listing), ["withdrawn=1"]);
         assert_eq!(
@@ -303,7 +370,7 @@ mod tests {
             &["bulk/1000001_20252_2_0/T1/T1.nii.gz"],
             &[("ukb_main.csv", TABLE)],
         );
-        let listing = list_cohort(&cohort(Layout::Ukbb, &tree.path("bulk"))).unwrap();
+        let listing = list_cohort(&cohort(LAYOUT, &tree.path("bulk"))).unwrap();
         assert_eq!(listing.rows.len(), 1);
         assert_eq!(listing.demographics_used, [tree.path("ukb_main.csv")]);
     }

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
-use crate::criteria::SkipReason;
+use crate::criteria::{Refusal, SkipReason};
+use crate::dates::{parse_date, parse_month, years_between};
 use crate::delimited::{Delimited, cell};
-use crate::demographics::{AgeUnit, Person, is_missing, parse_age, rounded};
+use crate::demographics::{AgeUnit, Person, is_missing, parse_age};
 use crate::error::Error;
 use crate::index::AgeSource;
 use crate::participant::{AgeYears, Sex};
@@ -173,10 +174,10 @@ impl Visits {
     }
 
     /// Who someone was at an imaging visit.
-    pub(super) fn person(&self, eid: &str, instance: u32) -> Result<Person, SkipReason> {
+    pub(super) fn person(&self, eid: &str, instance: u32) -> Result<Person, Refusal> {
         let cells = self.people.get(eid).ok_or(SkipReason::NotInDemographics)?;
         if self.contradicted.contains(eid) {
-            return Err(SkipReason::DuplicateParticipant);
+            return Err(SkipReason::DuplicateParticipant.into());
         }
         let text = |field, instance| cells.get(&(field, instance)).map_or("", String::as_str);
         let (age, age_source) = age_at(
@@ -206,44 +207,31 @@ impl Visits {
 }
 
 /// Joins the two sources. They may differ by a year around the month of birth, whose day is not released.
-fn age_at(computed: Option<f64>, reported: &str) -> Result<(AgeYears, AgeSource), SkipReason> {
+fn age_at(computed: Option<f64>, reported: &str) -> Result<(AgeYears, AgeSource), Refusal> {
     let reported = match parse_age(reported, AgeUnit::Years, false) {
-        Err(SkipReason::NoAge) => None,
-        Ok((age, _)) => Some(age.years()),
-        Err(reason) => return Err(reason),
+        Err(refusal) if refusal.reason == SkipReason::NoAge => None,
+        Ok(parsed) => Some(parsed.age.years()),
+        Err(refusal) => return Err(refusal),
     };
     let (years, source) = match (computed, reported) {
         (Some(computed), Some(reported)) if (computed.floor() - reported.floor()).abs() > 1.0 => {
-            return Err(SkipReason::AgeConflict);
+            let detail = format!("{computed} from dates, {reported} in field 21003");
+            return Err(Refusal::new(SkipReason::AgeConflict, detail));
         }
         (Some(computed), _) => (computed, AgeSource::ComputedDates),
         (None, Some(whole)) if whole.fract() == 0.0 => (whole + 0.5, AgeSource::WholeYearsMid),
         (None, Some(decimal)) => (decimal, AgeSource::ReportedDecimal),
-        (None, None) => return Err(SkipReason::NoAge),
+        (None, None) => return Err(SkipReason::NoAge.into()),
     };
-    let age = AgeYears::new(years).map_err(|_outside| SkipReason::BadAge)?;
+    let bad = |_outside| Refusal::new(SkipReason::BadAge, format!("{years} years from dates"));
+    let age = AgeYears::new(years).map_err(bad)?;
     Ok((age, source))
 }
 
 /// Years from the middle of the month of birth to the visit.
 fn age_from_dates(year: &str, month: &str, visit: &str) -> Option<f64> {
-    let birth = Date::new(year.parse().ok()?, month_number(month)?, 15).ok()?;
-    let visit: Date = visit.get(..10)?.parse().ok()?;
-    let days = f64::from(visit.since(birth).ok()?.get_days());
-    Some(rounded(days / 365.25))
-}
-
-/// `5` or `May`.
-fn month_number(month: &str) -> Option<i8> {
-    const MONTHS: [&str; 12] = [
-        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-    ];
-    let lower = month.to_lowercase();
-    let named = MONTHS
-        .iter()
-        .position(|name| lower.starts_with(name))
-        .map(|month| month as i8 + 1);
-    named.or_else(|| month.parse().ok())
+    let birth = Date::new(year.parse().ok()?, parse_month(month)?, 15).ok()?;
+    years_between(birth, parse_date(visit)?)
 }
 
 /// Imaging centres by their code, also where the export replaced it by the name.
@@ -265,8 +253,8 @@ fn centre_code(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::super::tree::Tree;
+    use super::super::ukbb::LAYOUT;
     use super::*;
-    use crate::Layout;
     use proptest::prelude::*;
 
     const SCAN: &str = "1000001_20252_2_0/T1/T1.nii.gz";
@@ -295,7 +283,7 @@ mod tests {
 
     fn check(table: &str, expected: &str) {
         let tree = Tree::new(&[SCAN], &[("ukb.csv", table)]);
-        let listing = tree.list(Layout::Ukbb).unwrap();
+        let listing = tree.list(LAYOUT).unwrap();
         let rows = listing.rows.iter().map(|row| {
             format!(
                 "{} {} {} {}",
@@ -345,7 +333,7 @@ mod tests {
             &[SCAN],
             &[("ukb.csv", "eid,31-0.0,21022-0.0\n1000001,0,58\n")],
         );
-        let message = tree.list(Layout::Ukbb).unwrap_err().to_string();
+        let message = tree.list(LAYOUT).unwrap_err().to_string();
         assert!(
             message.starts_with("no age column, expected field 21003"),
             "{message}"

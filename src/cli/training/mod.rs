@@ -7,8 +7,8 @@ mod watch;
 
 use std::path::PathBuf;
 
-use brainage_cohorts::{Cohort, CohortIndex, Split, SplitFractions};
-use brainage_cohorts::{assign_splits, check_leakage, list_cohort};
+use brainage_cohorts::{Cohort, CohortIndex, Split, SplitFractions, SplitProtocol};
+use brainage_cohorts::{assign_splits_by, check_leakage, list_cohort};
 use brainage_pipelines::batch::{Batch, ScanOutcome, ScanReport, preprocess_scans};
 use brainage_pipelines::cache::Cache;
 use brainage_pipelines::qc::QcVerdict;
@@ -45,10 +45,11 @@ pub struct Request<'a> {
 /// Lists cohorts and splits their participants.
 ///
 /// # Errors
-/// Where a cohort cannot be listed, or one participant came into two splits.
+/// Where a cohort cannot be listed, the cohort to leave out is none of them, or one participant came into two splits.
 pub fn index_cohorts(
     cohorts: &[Cohort],
     config: &TrainConfig,
+    protocol: &SplitProtocol,
     printer: &Printer,
 ) -> anyhow::Result<CohortIndex> {
     let mut index = CohortIndex { rows: Vec::new() };
@@ -60,8 +61,14 @@ pub fn index_cohorts(
             listing.rows.len(),
             listing.scans
         ));
+        for seen in &listing.recognized_by {
+            printer.status(&format!("{}: {seen}", cohort.name));
+        }
         for (reason, n) in &listing.skipped {
             printer.warning(&format!("{}: {n} skipped: {reason}", cohort.name));
+        }
+        for warning in &listing.warnings {
+            printer.warning(&format!("{}: {warning}", cohort.name));
         }
         index.rows.extend(listing.rows);
     }
@@ -70,7 +77,7 @@ pub fn index_cohorts(
         validation: split.validation,
         test: split.test,
     };
-    let summary = assign_splits(&mut index, config.train.seed.0, fractions)?;
+    let summary = assign_splits_by(&mut index, config.train.seed.0, fractions, protocol)?;
     for empty in summary.empty_splits() {
         printer.warning(&format!(
             "no scan is in the {empty:?} split: with so few participants that happens"
@@ -237,7 +244,7 @@ fn samples(
             scan: row.scan.clone(),
             entry: entry.clone(),
             age_years: row.age_years.years(),
-            cohort: row.cohort.clone(),
+            cohort: row.cohort.to_string(),
         })
     });
     BrainSamples::new(samples.collect(), grid.shape.0, grid.voxel_size_mm)

@@ -9,27 +9,38 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Written, table, write_text};
-use crate::cohort::{MARKER, NOTICE, TRUTH};
+use super::{Plan, Visit, Written, one_visit, table, write_text};
+use crate::cohort::{AGES_YEARS, MARKER, NOTICE, TRUTH};
 use crate::error::Error;
-use crate::population::Sex;
+use crate::scanner::VARIED;
 
-pub(crate) fn id(subject: usize) -> String {
+/// The layout.
+pub(crate) const PLAN: Plan = Plan {
+    name: "bids",
+    people: 4,
+    scanner: VARIED,
+    ages_years: AGES_YEARS,
+    most_subjects: 99_999,
+    id,
+    visit_days: one_visit,
+    scan,
+    write_tables,
+};
+
+fn id(subject: usize) -> String {
     format!("synthetic{:05}", subject + 1)
 }
 
-pub(crate) fn scan(root: &Path, id: &str) -> PathBuf {
+fn scan(root: &Path, visit: &Visit<'_>) -> PathBuf {
+    let id = &visit.participant.id;
     root.join(format!("sub-{id}"))
         .join("anat")
         .join(format!("sub-{id}_T1w.nii.gz"))
 }
 
-pub(crate) fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Error> {
-    let rows = written.iter().map(|Written { participant: p, .. }| {
-        let sex = match p.sex {
-            Sex::Female => "F",
-            Sex::Male => "M",
-        };
+fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Error> {
+    let rows = written.iter().map(|Written { visit, .. }| {
+        let (p, sex) = (visit.participant, visit.sex_letter());
         format!("sub-{}\t{:.2}\t{sex}", p.id, p.age_years)
     });
     let text = table("participant_id\tage\tsex", rows);

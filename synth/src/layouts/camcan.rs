@@ -12,15 +12,31 @@
 use std::path::{Path, PathBuf};
 
 use super::bids::description;
-use super::{Written, table, write_text};
+use super::{Plan, Visit, Written, one_visit, table, write_text};
+use crate::cohort::AGES_YEARS;
 use crate::error::Error;
 use crate::population::Sex;
+use crate::scanner::CAMCAN;
 
-pub(crate) fn id(subject: usize) -> String {
+/// The layout.
+pub(crate) const PLAN: Plan = Plan {
+    name: "camcan",
+    people: 3,
+    scanner: CAMCAN,
+    ages_years: AGES_YEARS,
+    most_subjects: 99_999,
+    id,
+    visit_days: one_visit,
+    scan,
+    write_tables,
+};
+
+fn id(subject: usize) -> String {
     format!("CC0{:05}", subject + 1)
 }
 
-pub(crate) fn scan(root: &Path, id: &str) -> PathBuf {
+fn scan(root: &Path, visit: &Visit<'_>) -> PathBuf {
+    let id = &visit.participant.id;
     release(root)
         .join(format!("sub-{id}"))
         .join("anat")
@@ -31,24 +47,19 @@ fn release(root: &Path) -> PathBuf {
     root.join("cc700/mri/pipeline/release004/BIDS_20190411/anat")
 }
 
-pub(crate) fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Error> {
-    let rows = written.iter().map(
-        |Written {
-             participant: p,
-             icv_ml,
-             ..
-         }| {
-            let (code, sex) = match p.sex {
-                Sex::Male => (1, "MALE"),
-                Sex::Female => (2, "FEMALE"),
-            };
-            let icv_mm3 = icv_ml * 1000.0;
-            format!(
-                "sub-{}\t{:.2}\t100\t{code}\t{sex}\t{icv_mm3:.0}",
-                p.id, p.age_years
-            )
-        },
-    );
+fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Error> {
+    let rows = written.iter().map(|Written { visit, icv_ml, .. }| {
+        let p = visit.participant;
+        let (code, sex) = match p.sex {
+            Sex::Male => (1, "MALE"),
+            Sex::Female => (2, "FEMALE"),
+        };
+        let icv_mm3 = icv_ml * 1000.0;
+        format!(
+            "sub-{}\t{:.2}\t100\t{code}\t{sex}\t{icv_mm3:.0}",
+            p.id, p.age_years
+        )
+    });
     let header = "participant_id\tage\thand\tgender_code\tgender_text\ttiv_cubicmm";
     let text = table(header, rows);
     let folder = release(root);

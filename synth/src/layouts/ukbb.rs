@@ -9,25 +9,41 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Written, table, write_text};
+use super::{Plan, Visit, Written, one_visit, quoted, table, write_text};
+use crate::cohort::AGES_YEARS;
 use crate::error::Error;
 use crate::population::Sex;
+use crate::scanner::UKB;
 
 /// The first of the imaging centres: Cheadle, Reading, Newcastle.
 const FIRST_CENTRE: u64 = 11_025;
 const N_CENTRES: u64 = 3;
 
-pub(crate) fn id(subject: usize) -> String {
+/// The layout.
+pub(crate) const PLAN: Plan = Plan {
+    name: "ukbb",
+    people: 2,
+    scanner: UKB,
+    ages_years: AGES_YEARS,
+    most_subjects: 99_999,
+    id,
+    visit_days: one_visit,
+    scan,
+    write_tables,
+};
+
+pub(super) fn id(subject: usize) -> String {
     (9_000_001 + subject).to_string()
 }
 
-pub(crate) fn scan(root: &Path, id: &str) -> PathBuf {
+fn scan(root: &Path, visit: &Visit<'_>) -> PathBuf {
+    let id = &visit.participant.id;
     root.join(format!("{id}_20252_2_0"))
         .join("T1")
         .join("T1.nii.gz")
 }
 
-pub(crate) fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Error> {
+fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Error> {
     let header = [
         "eid",
         "31-0.0",
@@ -37,26 +53,32 @@ pub(crate) fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<P
         "54-2.0",
         "21003-2.0",
     ];
-    let rows = written.iter().map(|Written { participant: p, .. }| {
-        let sex = match p.sex {
-            Sex::Female => "0",
-            Sex::Male => "1",
-        };
-        quoted(&[
+    let rows = written.iter().map(|Written { visit, .. }| {
+        let p = visit.participant;
+        let cells = [
             p.id.clone(),
-            sex.to_owned(),
+            sex_code(p.sex).to_owned(),
             p.birth.year().to_string(),
             p.birth.month().to_string(),
             p.visit.to_string(),
-            (FIRST_CENTRE + p.subject % N_CENTRES).to_string(),
+            centre(visit).to_string(),
             p.whole_years().to_string(),
-        ])
+        ];
+        quoted(&cells, ",")
     });
-    let text = table(&quoted(&header.map(str::to_owned)), rows);
+    let text = table(&quoted(&header, ","), rows);
     Ok(vec![write_text(root.join("ukb_synthetic.csv"), &text)?])
 }
 
-/// Every cell in quotes, as `ukbconv` writes them.
-fn quoted(cells: &[String]) -> String {
-    format!("\"{}\"", cells.join("\",\""))
+/// Field 31.
+pub(super) fn sex_code(sex: Sex) -> &'static str {
+    match sex {
+        Sex::Female => "0",
+        Sex::Male => "1",
+    }
+}
+
+/// Field 54.
+pub(super) fn centre(visit: &Visit<'_>) -> u64 {
+    FIRST_CENTRE + visit.participant.subject % N_CENTRES
 }
