@@ -1,7 +1,8 @@
 //! From a T1 scan file to a harmonised volume in the cache.
 //!
 //! The data's way: [`mod@format`] reads a scan file, [`orient`] turns it to RAS+, [`mod@preprocess`] takes it through
-//! the steps of a [`recipe`] ([`register`] to the [`template`], [`mask`], [`mod@resample`], [`intensity`], [`qc`]),
+//! the steps of a [`recipe`] ([`brain_network`], [`register`] to the [`template`], [`mask`], [`mod@resample`], [`intensity`],
+//! [`qc`]),
 //! [`cache`] keeps the result, [`batch`] does that for many scans at once and [`outputs`] writes it as files for other
 //! programs. [`space`] and [`volume`] hold what all of them speak of.
 //!
@@ -15,6 +16,7 @@ pub mod template;
 
 pub mod preprocess;
 
+pub mod brain_network;
 pub mod intensity;
 pub mod mask;
 pub mod qc;

@@ -9,7 +9,7 @@
 //! | `STEM_space-MNI_brainmask.nii.gz` | the brain mask on the recipe's grid |
 //! | `STEM_affine.txt` | 4×4: RAS+ mm of the scan → MNI mm |
 //! | `STEM_qc.json` | verdict, reasons and measures, with recipe and hashes |
-//! | `STEM_qc.png` | slices of the scan in MNI space with the outline of the template's mask |
+//! | `STEM_qc.png` | slices of the scan in MNI space with the outline of the mask (the template's where the recipe takes it) |
 
 use std::fmt::Write as _;
 use std::io;
@@ -22,9 +22,9 @@ use crate::contact_sheet::contact_sheet;
 use crate::error::{Error, shown};
 use crate::format::{read_scan, write_nifti, write_nifti_mask};
 use crate::mask::template_mask_on_scan;
-use crate::preprocess::Preprocessed;
+use crate::preprocess::{Preprocessed, learned_mask};
 use crate::qc::Qc;
-use crate::recipe::Recipe;
+use crate::recipe::{MaskSource, Recipe};
 use crate::space::Affine;
 use crate::template::Template;
 
@@ -69,8 +69,22 @@ pub fn write_outputs(
     check_owner(&qc_path, scan, result)?;
 
     let read = read_scan(scan)?;
-    let mask_on_scan = template_mask_on_scan(&read.volume, &result.mni_from_scan, template);
-    let sheet = contact_sheet(&read.volume, &result.mni_from_scan, &template.mask);
+    let (mask_on_scan, outline) = match recipe.mask.source {
+        MaskSource::Template => {
+            let mask = template_mask_on_scan(&read.volume, &result.mni_from_scan, template);
+            (mask, &template.mask)
+        }
+        // It is not kept, since nothing else needs it; the same scan has the same mask again.
+        MaskSource::Learned => {
+            let source = read.header.affine_source;
+            let mask = learned_mask(&read.volume, source, template)?;
+            let no_brain = || Error::NoBrainSeen {
+                path: scan.to_path_buf(),
+            };
+            (mask.ok_or_else(no_brain)?, &result.mask)
+        }
+    };
+    let sheet = contact_sheet(&read.volume, &result.mni_from_scan, outline);
     let text = |path: &Path, content: &str| {
         write_atomically(path, |file| file.write_all(content.as_bytes()))
             .map_err(Error::io("writing the file", path))

@@ -5,11 +5,13 @@
 
 use std::path::Path;
 
+mod learned;
+
 use crate::error::Error;
 use crate::field_of_view::without_neck;
 use crate::format::{AffineSource, read_t1_scan};
 use crate::intensity::{FEWEST_VOXELS, Unusable, normalize};
-use crate::mask::template_mask_on_grid;
+use crate::mask::{scan_mask_on_grid, template_mask_on_grid};
 use crate::qc::{Qc, judge};
 use crate::recipe::{Dof, MaskSource, Recipe};
 use crate::register::{Pose, Registration, register};
@@ -17,6 +19,9 @@ use crate::resample::resample;
 use crate::space::Affine;
 use crate::template::Template;
 use crate::volume::{Mask, Volume};
+use learned::register_learned;
+
+pub(crate) use learned::learned_mask;
 
 /// Version of all steps together: part of every cache key, raised whenever a step gives other numbers.
 pub const CODE_VERSION: u32 = 2;
@@ -54,26 +59,38 @@ pub fn preprocess(
     template: &Template,
 ) -> Result<Preprocessed, Error> {
     let scan = read_t1_scan(path)?;
-    let MaskSource::Template = recipe.mask.source;
     let Dof::Affine12 = recipe.registration.dof;
-    let registration = register_any_pose(&scan.volume, scan.header.affine_source, template)
-        .ok_or_else(|| Error::NoHead {
-            path: path.to_path_buf(),
-        })?;
-
-    let grid_mask = template_mask_on_grid(&recipe.grid, template);
+    let no_head = || Error::NoHead {
+        path: path.to_path_buf(),
+    };
+    let source = scan.header.affine_source;
+    let (brain, registration) = match recipe.mask.source {
+        MaskSource::Template => {
+            let fit = register_any_pose(&scan.volume, source, template);
+            (None, fit.ok_or_else(no_head)?)
+        }
+        MaskSource::Learned => {
+            let found = register_learned(&scan.volume, source, template)?;
+            let (brain, fit) = found.ok_or_else(|| Error::NoBrainSeen {
+                path: path.to_path_buf(),
+            })?;
+            (Some(brain), fit)
+        }
+    };
+    let mni_from_scan = registration.mni_from_scan;
+    let grid_mask = match &brain {
+        None => template_mask_on_grid(&recipe.grid, template),
+        Some(brain) => {
+            scan_mask_on_grid(brain, &mni_from_scan, &recipe.grid).ok_or_else(no_head)?
+        }
+    };
     let no_brain = |found| Error::NoBrain {
         found,
         expected: FEWEST_VOXELS,
         path: path.to_path_buf(),
     };
-    let (mut volume, mask) = resample(
-        &scan.volume,
-        &registration.mni_from_scan,
-        &grid_mask,
-        &recipe.resample,
-    )
-    .ok_or_else(|| no_brain(0))?;
+    let (mut volume, mask) = resample(&scan.volume, &mni_from_scan, &grid_mask, &recipe.resample)
+        .ok_or_else(|| no_brain(0))?;
     normalize(&mut volume, &mask, &recipe.intensity).map_err(|unusable| match unusable {
         Unusable::TooFewVoxels(found) => no_brain(found),
         Unusable::Constant(value) => Error::NoContrast {
@@ -84,7 +101,7 @@ pub fn preprocess(
     Ok(Preprocessed {
         volume,
         mask,
-        mni_from_scan: registration.mni_from_scan,
+        mni_from_scan,
         qc: judge(&registration, template.mask.volume_cm3()),
         file_hash: scan.file_hash,
         synthetic: scan.header.is_synthetic(),

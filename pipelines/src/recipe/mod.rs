@@ -121,6 +121,8 @@ pub struct Masking {
 pub enum MaskSource {
     /// The template's mask, carried over by the registration.
     Template,
+    /// The scan's own, from [`crate::brain_network`]; registration then looks at the brain alone.
+    Learned,
 }
 
 /// The `[resample]` part.
@@ -385,6 +387,7 @@ mod tests {
             ("shape = [96,", "shape = [95,"),
             ("[2.0, 2.0, 2.0]", "[2.0, 2.0, 2.1]"),
             ("-95.0", "-95.5"),
+            ("source = \"template\"", "source = \"learned\""),
             ("prefilter = \"gaussian\"", "prefilter = \"none\""),
             ("99.8", "99.9"),
             ("clip_z = 5.0", "clip_z = 6.0"),
