@@ -49,7 +49,7 @@ fn main() {
             "{}: {seconds:.2} s, peak {} MB, voxels {}, {:?}",
             scan.display(),
             peak_mb(),
-            &hasher.finalize().to_hex()[..16],
+            hasher.finalize().to_hex(),
             result.qc
         );
         if out != "-" {

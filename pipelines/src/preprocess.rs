@@ -12,7 +12,7 @@ use crate::field_of_view::without_neck;
 use crate::format::{AffineSource, read_t1_scan};
 use crate::intensity::{FEWEST_VOXELS, Unusable, normalize};
 use crate::mask::{scan_mask_on_grid, template_mask_on_grid};
-use crate::qc::{Qc, judge};
+use crate::qc::{Evidence, Qc, dice, judge};
 use crate::recipe::{Dof, MaskSource, Recipe};
 use crate::register::{Pose, Registration, register};
 use crate::resample::resample;
@@ -24,7 +24,7 @@ use learned::register_learned;
 pub(crate) use learned::learned_mask;
 
 /// Version of all steps together: part of every cache key, raised whenever a step gives other numbers.
-pub const CODE_VERSION: u32 = 2;
+pub const CODE_VERSION: u32 = 3;
 
 /// Fits with a lower correlation are tried again without trust in the scan's axes: good ones reach 0.75.
 const RETRY_BELOW: f64 = 0.65;
@@ -84,6 +84,14 @@ pub fn preprocess(
             scan_mask_on_grid(brain, &mni_from_scan, &recipe.grid).ok_or_else(no_head)?
         }
     };
+    let evidence = Evidence {
+        scan: &scan.volume,
+        registration: &registration,
+        brain: brain.as_ref(),
+        mask_dice: brain
+            .is_some()
+            .then(|| dice(&grid_mask, &template_mask_on_grid(&recipe.grid, template))),
+    };
     let no_brain = |found| Error::NoBrain {
         found,
         expected: FEWEST_VOXELS,
@@ -102,7 +110,7 @@ pub fn preprocess(
         volume,
         mask,
         mni_from_scan,
-        qc: judge(&registration, template.mask.volume_cm3()),
+        qc: judge(&evidence, template),
         file_hash: scan.file_hash,
         synthetic: scan.header.is_synthetic(),
         warnings: scan.header.warnings,

@@ -3,13 +3,8 @@
 
 use super::*;
 use crate::pyramid::reduce;
+use crate::qc::dice;
 use crate::template::template;
-
-fn dice(a: &Mask, b: &Mask) -> f64 {
-    let pairs = a.values().iter().zip(b.values());
-    let both = pairs.filter(|(a, b)| **a && **b).count();
-    2.0 * both as f64 / (a.count() + b.count()) as f64
-}
 
 #[test]
 fn the_templates_brain_is_found_whatever_the_number_of_threads() {
