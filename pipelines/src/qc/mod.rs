@@ -1,13 +1,12 @@
 //! How well a scan went through its recipe: measures, a verdict, and the reasons for it.
 //!
-//! Each file holds one question: does the affine look like that of a head ([`affine`]), is all of the brain there
-//! ([`coverage`]), is it a T1 at all ([`contrast`]), how noisy is it and what stands in the air ([`artefact`]), are left and
-//! right where they should be ([`side`]). Tissues are where the template has them ([`tissue`]); measures are taken from the
+//! Each file holds one question: does the affine look like that of a head (`affine`), is all of the brain there
+//! (`coverage`), is it a T1 at all (`contrast`), how noisy is it and what stands in the air (`artefact`), are left and
+//! right where they should be (`side`). Tissues are where the template has them (`tissue`); measures are taken from the
 //! scan's own voxels and not from resampled ones.
 //!
-//! Limits come from five scans of one 1.5 T scanner, one of another and spoilt copies of them (cropped, inverted, with noise,
-//! ghosts or motion, with a false affine or voxel size): the tests make some of these copies. A measure that two scanners'
-//! good scans could differ in by as much only warns.
+//! Limits come from five scans of one scanner, one of another and spoilt copies of them (cropped, inverted, with noise,
+//! ghosts or motion, with a false affine or voxel size): the tests make some of these copies.
 //!
 //! Measures without a verdict of their own (`cnr`, `cjv`, `entropy_focus`, `side_asymmetry`) are there to be compared within a
 //! cohort: between scanners they differ more than between good and bad scans.

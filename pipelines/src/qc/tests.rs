@@ -10,7 +10,7 @@ use crate::register::{Pose, register};
 use crate::space::{Affine, VoxelShape};
 use crate::template::template;
 
-/// Two adults of different scanners' settings; 2 mm.
+/// Two adults, 2 mm.
 const REAL: [&str; 2] = ["IXI012-HH-1211", "IXI049-HH-1358"];
 
 fn scans() -> Vec<(String, Volume)> {
