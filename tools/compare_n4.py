@@ -46,7 +46,7 @@ def ours(program, recipe, scan, values, folder):
     path = folder / "scan.nii.gz"
     nib.save(nib.Nifti1Image(values.astype(np.float32), scan.affine), path)
     out = folder / "out"
-    subprocess.run([program, recipe, path, out], check=True)
+    subprocess.run([program, recipe, out, path], check=True, stdout=subprocess.DEVNULL)
     field = out / "scan_biasfield.nii.gz"
     mask = nib.load(out / "scan_brainmask.nii.gz").get_fdata() > 0.5
     return (np.log(nib.load(field).get_fdata()) if field.exists() else None), mask

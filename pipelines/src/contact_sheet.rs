@@ -1,5 +1,4 @@
-//! The picture by which a person judges a registration: slices of the scan in MNI space with the outline of the
-//! template's brain mask.
+//! The picture by which a person judges a registration: slices of the scan in MNI space with the outline of a brain mask.
 //!
 //! Rows: axial, coronal, sagittal; columns: from the lower to the upper end of the brain. Left is left: x grows to
 //! the right of the picture, z upward; in axial slices y grows upward, in sagittal ones to the right. Where the scan
@@ -31,7 +30,7 @@ pub(crate) struct Picture {
     rgb: Vec<u8>,
 }
 
-/// Draws the scan as `mni_from_scan` places it, on the voxels of `mask` (the template's brain mask).
+/// Draws the scan as `mni_from_scan` places it, on the voxels of `mask`, which lies in MNI space.
 ///
 /// Black where the affine has no inverse.
 pub(crate) fn contact_sheet(scan: &Volume, mni_from_scan: &Affine, mask: &Mask) -> Picture {

@@ -21,6 +21,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The weights of the brain network inside the program are not what it was compiled with.
+    #[error("embedded weights of the brain network are damaged ({problem})")]
+    BrainNetwork {
+        /// What is wrong with them.
+        problem: String,
+    },
     /// No recipe has this name.
     #[error("unknown recipe `{found}`, expected {expected}")]
     UnknownRecipe {
@@ -47,6 +53,12 @@ pub enum Error {
         shown(path)
     )]
     NoHead {
+        /// The scan.
+        path: PathBuf,
+    },
+    /// The brain network takes no part of the scan for a brain.
+    #[error("the brain network finds no brain: `{}`", shown(path))]
+    NoBrainSeen {
         /// The scan.
         path: PathBuf,
     },
@@ -99,7 +111,10 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Read(error) => error.hint(),
-            Self::NoHead { .. } | Self::NoBrain { .. } | Self::NoContrast { .. } => {
+            Self::NoHead { .. }
+            | Self::NoBrainSeen { .. }
+            | Self::NoBrain { .. }
+            | Self::NoContrast { .. } => {
                 Some("look at the scan in the viewer: is it a whole-head T1 scan?")
             }
             Self::CacheEntry { .. } => {

@@ -1,9 +1,9 @@
 //! From a T1 scan file to a harmonised volume in the cache.
 //!
 //! The data's way: [`mod@format`] reads a scan file, [`orient`] turns it to RAS+, [`mod@preprocess`] takes it through
-//! the steps of a [`recipe`] ([`register`] to the [`template`], [`bias_field`], [`mask`], [`mod@resample`],
-//! [`intensity`], [`qc`]), [`cache`] keeps the result, [`batch`] does that for many scans at once and [`outputs`] writes
-//! it as files for other programs. [`space`] and [`volume`] hold what all of them speak of.
+//! the steps of a [`recipe`] ([`brain_network`], [`register`] to the [`template`], [`bias_field`], [`mask`],
+//! [`mod@resample`], [`intensity`], [`qc`]), [`cache`] keeps the result, [`batch`] does that for many scans at once and
+//! [`outputs`] writes it as files for other programs. [`space`] and [`volume`] hold what all of them speak of.
 //!
 //! This crate knows nothing of ages or participants: a path comes in, a volume with its quality goes out. It never
 //! changes a scan and never goes to the network.
@@ -16,6 +16,7 @@ pub mod template;
 pub mod preprocess;
 
 pub mod bias_field;
+pub mod brain_network;
 pub mod intensity;
 pub mod mask;
 pub mod qc;

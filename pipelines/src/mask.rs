@@ -1,4 +1,5 @@
-//! Brain masks on any grid: the template's, carried over by the affine from [`crate::register`], or refined on the scan.
+//! Brain masks on any grid: the template's, carried over by the affine from [`crate::register`], refined on the scan, or the
+//! scan's own.
 //!
 //! Values of a mask are interpolated and cut at one half, which keeps its surface smooth on every grid.
 
@@ -29,9 +30,9 @@ impl<'a> PlacedMask<'a> {
     }
 
     /// A mask that lies in the world of the scan, on whatever grid.
-    pub fn of_scan(mask: Mask) -> Self {
+    pub fn of_scan(mask: Cow<'a, Mask>) -> Self {
         Self {
-            mask: Cow::Owned(mask),
+            mask,
             mask_world_from_scan: Affine::identity(),
         }
     }
@@ -40,7 +41,7 @@ impl<'a> PlacedMask<'a> {
     ///
     /// The scan should be free of its bias field.
     pub fn refined(&self, scan: &Volume) -> Option<Self> {
-        refined::refined(scan, self).map(Self::of_scan)
+        refined::refined(scan, self).map(|mask| Self::of_scan(Cow::Owned(mask)))
     }
 
     /// Which voxels of a grid are inside; `scan_from_voxel` maps its voxel indices to scan RAS mm.
@@ -169,6 +170,30 @@ mod tests {
         let template = template().unwrap();
         let mask = template_mask_on_scan(&template.t1, &Affine::identity(), template);
         assert_eq!(mask, template.mask);
+    }
+
+    #[test]
+    fn a_scans_own_mask_on_the_grid_has_the_volume_that_the_affine_makes_of_it() {
+        let template = template().unwrap();
+        // The template as a scan, 10 % smaller and moved.
+        let mni_from_scan = Affine::grid([1.1; 3], [3.0, -4.0, 5.0]);
+        let scan_from_mni = mni_from_scan.inverse().unwrap();
+        let small = Mask::new(
+            template.mask.values().to_vec(),
+            template.mask.shape(),
+            scan_from_mni * template.mask.world_from_voxel(),
+        )
+        .unwrap();
+        let grid = Recipe::named("fast").unwrap().grid;
+        let placed = PlacedMask::of_scan(Cow::Borrowed(&small));
+        let found = placed.on_recipe_grid(&grid, [0.0; 3], &mni_from_scan);
+        let found = found.unwrap();
+        let expected = template_mask_on_grid(&grid, template);
+        let differing = found.values().iter().zip(expected.values());
+        let differing = differing.filter(|(a, b)| a != b).count();
+        assert!(differing < 50, "{differing} of {} voxels", expected.count());
+        let flat = Affine::grid([1.0, 1.0, 0.0], [0.0; 3]);
+        assert_eq!(placed.on_recipe_grid(&grid, [0.0; 3], &flat), None);
     }
 
     #[test]

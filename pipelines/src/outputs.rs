@@ -10,7 +10,7 @@
 //! | `STEM_biasfield.nii.gz` | by what the scan was divided, on its own voxels; where the recipe corrects it |
 //! | `STEM_affine.txt` | 4×4: RAS+ mm of the scan → MNI mm |
 //! | `STEM_qc.json` | verdict, reasons and measures, with recipe and hashes |
-//! | `STEM_qc.png` | slices of the scan in MNI space with the outline of the template's mask |
+//! | `STEM_qc.png` | slices of the scan in MNI space with the outline of the mask (the template's where the recipe takes it) |
 //!
 //! With a recipe whose grid lies in the space of the scan, `space-MNI` becomes `space-T1w`.
 
@@ -27,9 +27,9 @@ use crate::error::{Error, shown};
 use crate::format::{read_scan, write_nifti, write_nifti_mask};
 use crate::orient::Reorientation;
 use crate::prepared::prepare;
-use crate::preprocess::Preprocessed;
+use crate::preprocess::{Preprocessed, learned_mask};
 use crate::qc::Qc;
-use crate::recipe::{GridSpace, Recipe};
+use crate::recipe::{GridSpace, MaskSource, Recipe};
 use crate::space::Affine;
 use crate::template::Template;
 
@@ -74,9 +74,25 @@ pub fn write_outputs(
     check_owner(&qc_path, scan, result)?;
 
     let mut read = read_scan(scan)?;
-    let prepared = prepare(&mut read.volume, &result.mni_from_scan, recipe, template);
+    // It is not kept, since nothing else needs it; the same scan has the same mask again.
+    let brain = match recipe.mask.source {
+        MaskSource::Template | MaskSource::Refined => None,
+        MaskSource::Learned => {
+            let source = read.header.affine_source;
+            let mask = learned_mask(&read.volume, source, template)?;
+            Some(mask.ok_or_else(|| Error::NoBrainSeen {
+                path: scan.to_path_buf(),
+            })?)
+        }
+    };
+    let place = &result.mni_from_scan;
+    let prepared = prepare(&mut read.volume, place, recipe, template, brain.as_ref());
     let mask_on_scan = prepared.mask.on_grid_of(&read.volume);
-    let sheet = contact_sheet(&read.volume, &result.mni_from_scan, &template.mask);
+    let outline = match (recipe.mask.source, recipe.grid.space) {
+        (MaskSource::Refined | MaskSource::Learned, GridSpace::Mni) => &result.mask,
+        (MaskSource::Template, _) | (_, GridSpace::Scan) => &template.mask,
+    };
+    let sheet = contact_sheet(&read.volume, place, outline);
     let text = |path: &Path, content: &str| {
         write_atomically(path, |file| file.write_all(content.as_bytes()))
             .map_err(Error::io("writing the file", path))

@@ -6,22 +6,27 @@
 
 use std::path::Path;
 
+mod learned;
+
 use crate::error::Error;
 use crate::field_of_view::without_neck;
 use crate::format::{AffineSource, read_t1_scan};
 use crate::intensity::{FEWEST_VOXELS, Unusable, normalize};
 use crate::mask::{PlacedMask, template_mask_on_grid};
 use crate::prepared::prepare;
-use crate::qc::{Qc, judge};
+use crate::qc::{Evidence, Qc, judge, mask_dice};
 use crate::recipe::{Dof, GridSpace, MaskSource, Recipe};
 use crate::register::{Pose, Registration, register};
 use crate::resample::resample;
 use crate::space::Affine;
 use crate::template::Template;
 use crate::volume::{Mask, Volume};
+use learned::register_learned;
+
+pub(crate) use learned::learned_mask;
 
 /// Version of all steps together: part of every cache key, raised whenever a step gives other numbers.
-pub const CODE_VERSION: u32 = 2;
+pub const CODE_VERSION: u32 = 3;
 
 /// Fits with a lower correlation are tried again without trust in the scan's axes: good ones reach 0.75.
 const RETRY_BELOW: f64 = 0.65;
@@ -57,16 +62,40 @@ pub fn preprocess(
 ) -> Result<Preprocessed, Error> {
     let mut scan = read_t1_scan(path)?;
     let Dof::Affine12 = recipe.registration.dof;
-    let registration = register_any_pose(&scan.volume, scan.header.affine_source, template)
-        .ok_or_else(|| Error::NoHead {
-            path: path.to_path_buf(),
-        })?;
-
+    let source = scan.header.affine_source;
+    let (brain, registration) = match recipe.mask.source {
+        MaskSource::Template | MaskSource::Refined => {
+            let fit = register_any_pose(&scan.volume, source, template);
+            let no_head = || Error::NoHead {
+                path: path.to_path_buf(),
+            };
+            (None, fit.ok_or_else(no_head)?)
+        }
+        MaskSource::Learned => {
+            let found = register_learned(&scan.volume, source, template)?;
+            let (brain, fit) = found.ok_or_else(|| Error::NoBrainSeen {
+                path: path.to_path_buf(),
+            })?;
+            (Some(brain), fit)
+        }
+    };
+    let mni_from_scan = registration.mni_from_scan;
+    // Of the scan as it came, before anything is taken out of it.
+    let evidence = Evidence {
+        scan: &scan.volume,
+        registration: &registration,
+        brain: brain.as_ref(),
+        mask_dice: brain
+            .as_ref()
+            .and_then(|brain| mask_dice(brain, &mni_from_scan, template)),
+    };
+    let qc = judge(&evidence, template);
     let prepared = prepare(
         &mut scan.volume,
-        &registration.mni_from_scan,
+        &mni_from_scan,
         recipe,
         template,
+        brain.as_ref(),
     );
     let no_brain = |found| Error::NoBrain {
         found,
@@ -75,7 +104,7 @@ pub fn preprocess(
     };
     let (mut volume, mask) = on_recipe_grid(
         &scan.volume,
-        &registration.mni_from_scan,
+        &mni_from_scan,
         &prepared.mask,
         recipe,
         template,
@@ -93,8 +122,8 @@ pub fn preprocess(
     Ok(Preprocessed {
         volume,
         mask,
-        mni_from_scan: registration.mni_from_scan,
-        qc: judge(&registration, template.mask.volume_cm3()),
+        mni_from_scan,
+        qc,
         file_hash: scan.file_hash,
         synthetic: scan.header.is_synthetic(),
         warnings,
@@ -115,7 +144,9 @@ fn on_recipe_grid(
             let mask = match recipe.mask.source {
                 // There and back by the affine would cost the last bits, and with them voxels on the border.
                 MaskSource::Template => template_mask_on_grid(grid, template),
-                MaskSource::Refined => mask.on_recipe_grid(grid, [0.0; 3], mni_from_scan)?,
+                MaskSource::Refined | MaskSource::Learned => {
+                    mask.on_recipe_grid(grid, [0.0; 3], mni_from_scan)?
+                }
             };
             (*mni_from_scan, mask)
         }

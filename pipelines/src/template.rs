@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use flate2::read::GzDecoder;
 
 use crate::error::Error;
+use crate::qc::TissuePoints;
 use crate::register::TemplateLevels;
 use crate::space::{Affine, VoxelShape};
 use crate::volume::{Grid, Mask, Volume};
@@ -32,6 +33,7 @@ pub struct Template {
     /// Hash of both files; part of every cache key.
     pub hash: blake3::Hash,
     levels: OnceLock<TemplateLevels>,
+    tissues: OnceLock<TissuePoints>,
 }
 
 impl Template {
@@ -39,6 +41,12 @@ impl Template {
     pub(crate) fn levels(&self) -> &TemplateLevels {
         self.levels
             .get_or_init(|| TemplateLevels::new(&self.t1, &self.mask))
+    }
+
+    /// What quality control needs of it, made at first use.
+    pub(crate) fn tissues(&self) -> &TissuePoints {
+        self.tissues
+            .get_or_init(|| TissuePoints::new(&self.t1, &self.mask))
     }
 }
 
@@ -70,6 +78,7 @@ fn decode() -> Result<Template, String> {
             .update(MASK_FILE)
             .finalize(),
         levels: OnceLock::new(),
+        tissues: OnceLock::new(),
     })
 }
 

@@ -1,5 +1,7 @@
 //! N4 against fields that are known.
 
+use std::borrow::Cow;
+
 use super::*;
 use crate::volume::Mask;
 
@@ -80,7 +82,7 @@ fn residual(found: &BiasField, true_log: impl Fn([f64; 3]) -> f64) -> (f64, f64)
 }
 
 fn estimated(scan: &Volume) -> BiasField {
-    estimate_bias_field(scan, &PlacedMask::of_scan(ball()), &params()).unwrap()
+    estimate_bias_field(scan, &PlacedMask::of_scan(Cow::Owned(ball())), &params()).unwrap()
 }
 
 #[test]
@@ -176,6 +178,10 @@ fn finer_voxels_of_the_same_scan_give_the_same_field() {
 #[test]
 fn a_mask_without_voxels_is_refused() {
     let empty = ball().map(|_| false);
-    let refused = estimate_bias_field(&phantom(|_| 0.0), &PlacedMask::of_scan(empty), &params());
+    let refused = estimate_bias_field(
+        &phantom(|_| 0.0),
+        &PlacedMask::of_scan(Cow::Owned(empty)),
+        &params(),
+    );
     assert_eq!(refused, Err(TooFewVoxels(0)));
 }

@@ -31,9 +31,10 @@ pub use entry::{CacheEntry, EntryHeader};
 use brainage_kernels::mapped_file::MappedFile;
 
 use crate::atomic::write_atomically;
+use crate::brain_network::weights_hash;
 use crate::error::Error;
 use crate::preprocess::{CODE_VERSION, Preprocessed};
-use crate::recipe::Recipe;
+use crate::recipe::{MaskSource, Recipe};
 use crate::template::Template;
 use entry::{VERSION, put_together, take_apart};
 
@@ -79,6 +80,9 @@ impl Cache {
         hasher.update(recipe.hash().as_bytes());
         hasher.update(template.hash.as_bytes());
         hasher.update(CODE_VERSION.to_string().as_bytes());
+        if recipe.mask.source == MaskSource::Learned {
+            hasher.update(weights_hash().as_bytes());
+        }
         CacheKey(hasher.finalize())
     }
 
@@ -492,5 +496,11 @@ mod tests {
         assert_ne!(key, Cache::key(b, &coarse, template));
         assert_ne!(key, Cache::key(a, &fast, template));
         assert_eq!(key.to_string().len(), 64);
+        let mut learned = fast.clone();
+        learned.mask.source = MaskSource::Learned;
+        assert_ne!(
+            Cache::key(a, &learned, template),
+            Cache::key(a, &fast, template)
+        );
     }
 }

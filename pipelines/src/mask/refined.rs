@@ -80,6 +80,8 @@ pub(super) fn refined(scan: &Volume, carried: &PlacedMask<'_>) -> Option<Mask> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::space::{Affine, VoxelShape};
 
@@ -110,7 +112,9 @@ mod tests {
     }
 
     fn ball(radius_mm: f64) -> PlacedMask<'static> {
-        PlacedMask::of_scan(cube(radius_of).map(|r| f64::from(*r) < radius_mm))
+        PlacedMask::of_scan(Cow::Owned(
+            cube(radius_of).map(|r| f64::from(*r) < radius_mm),
+        ))
     }
 
     fn radius_of(at: [f64; 3]) -> f32 {

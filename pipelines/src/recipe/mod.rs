@@ -162,6 +162,8 @@ pub enum MaskSource {
     Template,
     /// The same, its border moved to where the scan shows it.
     Refined,
+    /// The scan's own, from [`crate::brain_network`]; registration then looks at the brain alone.
+    Learned,
 }
 
 /// The `[resample]` part.

@@ -9,7 +9,7 @@ use crate::intensity::percentile;
 use crate::pyramid::reduce;
 use crate::space::Affine;
 use crate::template::Template;
-use crate::volume::Volume;
+use crate::volume::{Mask, Volume};
 
 mod start;
 
@@ -56,11 +56,9 @@ pub struct Registration {
 /// Finds the affine from scan to template; `None` where nothing in the scan stands out, or nothing fits.
 pub fn register(scan: &Volume, template: &Template, pose: Pose) -> Option<Registration> {
     let levels = template.levels();
-    let fine = reduce(&clipped(scan)?, LEVELS_MM[2]);
-    let middle = reduce(&fine, LEVELS_MM[1]);
-    let coarse = reduce(&middle, LEVELS_MM[0]);
-    let head = Head::find(&coarse)?;
-    let scan_levels = [&coarse, &middle, &fine].map(Level::new);
+    let scan_levels = reduced(&clipped(scan)?);
+    let head = Head::find(&scan_levels[0])?;
+    let scan_levels = scan_levels.each_ref().map(Level::new);
 
     // A removed skull shows in which of the two pictures fits better.
     let whole = fit_coarsely(&levels.whole_head, &scan_levels[0], &head, pose);
@@ -74,6 +72,67 @@ pub fn register(scan: &Volume, template: &Template, pose: Pose) -> Option<Regist
     };
 
     let fit = refine(reference, &scan_levels, &fits)?;
+    judged(fit, &scan_levels, template, skull_stripped)
+}
+
+/// Less than this share of the brain's size lies outside it in a scan whose skull was removed; scalp, face and neck come to
+/// more than 1 in whole heads.
+const LEFT_OUTSIDE: f64 = 0.1;
+/// What is darker than this share of the brain's mean is no tissue.
+const TISSUE_SHARE: f64 = 0.2;
+
+/// As [`register`], where the brain is known: only what is inside `brain`, a mask on the scan's voxels, is compared.
+pub fn register_brain(
+    scan: &Volume,
+    brain: &Mask,
+    template: &Template,
+    pose: Pose,
+) -> Option<Registration> {
+    let scan = clipped(scan)?;
+    let mut stripped = scan.clone();
+    let (mut inside, mut n_inside) = (0.0, 0_usize);
+    for (value, is_inside) in stripped.values_mut().iter_mut().zip(brain.values()) {
+        if *is_inside {
+            (inside, n_inside) = (inside + f64::from(*value), n_inside + 1);
+        } else {
+            *value = 0.0;
+        }
+    }
+    let bright = (TISSUE_SHARE * inside / n_inside.max(1) as f64) as f32;
+    let outside = scan.values().iter().zip(brain.values());
+    let outside = outside.filter(|(value, is_inside)| !**is_inside && **value > bright);
+    let skull_stripped = (outside.count() as f64) < LEFT_OUTSIDE * n_inside as f64;
+
+    let levels = reduced(&stripped);
+    drop(stripped);
+    let head = Head::find(&levels[0])?;
+    let levels = levels.each_ref().map(Level::new);
+    let reference = &template.levels().skull_stripped;
+    let fits = fit_coarsely(reference, &levels[0], &head, pose);
+    let fit = refine(reference, &levels, &fits)?;
+    judged(
+        fit,
+        &reduced(&scan).each_ref().map(Level::new),
+        template,
+        skull_stripped,
+    )
+}
+
+/// A scan at [`LEVELS_MM`].
+fn reduced(scan: &Volume) -> [Volume; 3] {
+    let fine = reduce(scan, LEVELS_MM[2]);
+    let middle = reduce(&fine, LEVELS_MM[1]);
+    [reduce(&middle, LEVELS_MM[0]), middle, fine]
+}
+
+/// A fit with what the whole scan looks like under it.
+fn judged(
+    fit: Fit,
+    scan_levels: &[Level; 3],
+    template: &Template,
+    skull_stripped: bool,
+) -> Option<Registration> {
+    let levels = template.levels();
     let mni_from_scan = fit.scan_from_mni.inverse()?;
     let (brain_inside, brain) = look_at(&levels.brain, &scan_levels[1], fit.scan_from_mni);
     let (_, air) = look_at(&levels.air, &scan_levels[0], fit.scan_from_mni);

@@ -18,6 +18,8 @@ const STRIDES: [usize; 3] = [1, 1, 3];
 const BRAIN_SHARE: f32 = 0.3;
 /// Air is looked for above this height in MNI space, in mm: below it heads differ in where they are cut.
 const AIR_ABOVE_MM: f64 = -40.0;
+/// Distance of the scalp from the brain in mm, so that no brain is taken for it.
+const BESIDE_BRAIN_MM: f64 = 8.0;
 /// Distance of air from the brain in mm: beyond any scalp.
 const AIR_DISTANCE_MM: f64 = 40.0;
 
@@ -30,6 +32,10 @@ pub(crate) struct TemplateLevels {
     pub(super) brain: Vec<[f32; 3]>,
     /// Air about the head at 8 mm.
     pub(super) air: Vec<[f32; 3]>,
+    /// Scalp, skull and face about the brain at 8 mm.
+    around: Vec<[f32; 3]>,
+    /// The brain's surface at 4 mm.
+    surface: Vec<[f32; 3]>,
 }
 
 /// One picture that scans are compared with.
@@ -67,8 +73,17 @@ impl TemplateLevels {
         let air = air
             .map(|i| position(&head_8, i))
             .filter(|p| f64::from(p[2]) > AIR_ABOVE_MM);
+        let surface = (0..brain_4.values().len())
+            .filter(|i| (0.05..0.95).contains(&brain_4.values()[*i]))
+            .map(|i| position(&brain_4, i));
+        let beside = dilate(&brain_8.map(|share| *share > 0.0), BESIDE_BRAIN_MM);
+        let around = (0..head.len()).filter(|i| {
+            head[*i] && !beside.values()[*i] && f64::from(position(&head_8, *i)[2]) > AIR_ABOVE_MM
+        });
         Self {
+            around: around.map(|i| position(&head_8, i)).collect(),
             air: air.collect(),
+            surface: surface.collect(),
             brain: (0..inside_4.values().len())
                 .filter(|i| inside_4.values()[*i])
                 .map(|i| position(&brain_4, i))
@@ -76,6 +91,23 @@ impl TemplateLevels {
             whole_head: Reference::new(t1, &brain, HEAD_REACH_MM),
             skull_stripped: Reference::new(&stripped, &brain, BRAIN_REACH_MM),
         }
+    }
+}
+
+impl TemplateLevels {
+    /// Points in the air about the head, MNI mm.
+    pub(crate) fn air(&self) -> &[[f32; 3]] {
+        &self.air
+    }
+
+    /// Points in scalp, skull and face, MNI mm.
+    pub(crate) fn around(&self) -> &[[f32; 3]] {
+        &self.around
+    }
+
+    /// Points on the brain's surface, MNI mm.
+    pub(crate) fn surface(&self) -> &[[f32; 3]] {
+        &self.surface
     }
 }
 
