@@ -83,6 +83,41 @@ fn check_measured(row: &Value, keys: &[&str]) {
 }
 
 #[test]
+fn bench_preprocess_measures_every_stage_and_their_sum() {
+    let folder = tempfile::tempdir().unwrap();
+    let synth = "synth --layout folder --subjects 1 --voxel-size 3 --out heads";
+    let words: Vec<&str> = synth.split(' ').collect();
+    assert_eq!(brainage(folder.path(), &words).unwrap().code, Some(0));
+    let heads = fs_err::read_dir(folder.path().join("heads")).unwrap();
+    let mut names = heads.map(|entry| entry.unwrap().path().to_string_lossy().into_owned());
+    let scan = names.find(|name| name.ends_with(".nii.gz")).unwrap();
+    let arguments = ["bench", "preprocess", &scan, "--json", "--repeats=2"];
+    let answer = brainage(folder.path(), &arguments).unwrap();
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    let json: Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!(json["recipe"], "standard");
+    let rows = json["rows"].as_array().unwrap();
+    let what: Vec<_> = rows.iter().map(|row| row["what"].as_str()).collect();
+    let expected = [
+        "read",
+        "register",
+        "judge",
+        "prepare",
+        "resample",
+        "normalize",
+        "all",
+    ];
+    assert_eq!(what, expected.map(Some));
+    for row in rows {
+        assert_eq!(row["repeats"], 2);
+        check_measured(row, &["seconds", "min", "max"]);
+    }
+    let seconds = |row: &Value| row["max"].as_f64().unwrap();
+    let (all, stages) = rows.split_last().unwrap();
+    assert!(stages.iter().all(|stage| seconds(stage) <= seconds(all)));
+}
+
+#[test]
 fn bench_conv_measures_every_algorithm_and_whole_networks() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = [

@@ -303,6 +303,24 @@ fn an_unknown_recipe_is_wrong_usage_and_the_known_ones_are_named() {
 }
 
 #[test]
+fn a_recipe_that_is_shown_is_a_recipe_file_with_the_same_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = |recipe: &str| {
+        let answer = brainage(
+            folder.path(),
+            &["preprocess", "--recipe", recipe, "--show-recipe"],
+        );
+        let answer = answer.unwrap();
+        assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+        answer.stdout
+    };
+    let standard = shown("standard");
+    assert!(standard.contains("name = \"standard\""), "{standard}");
+    fs_err::write(folder.path().join("mine.toml"), &standard).unwrap();
+    assert_eq!(shown("mine.toml"), standard);
+}
+
+#[test]
 fn evaluate_joins_predictions_with_a_table_of_ages() {
     let folder = tempfile::tempdir().unwrap();
     let header = "scan,participant_id,session_id,age_years,predicted_age,gap,corrected_gap,block_1,qc,qc_reasons,recipe,model,seconds,error";

@@ -2,7 +2,9 @@
 
 #![expect(clippy::expect_used, reason = "what fails in a helper fails its test")]
 
-use std::path::Path;
+mod program;
+
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -83,4 +85,38 @@ fn cuts_and_places_are_decided_once_and_kept_by_the_run() {
         backprop["stages"][0]["replicas"], 2,
         "data-parallel on both devices"
     );
+}
+
+/// All scans below a folder.
+fn scans_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs_err::read_dir(folder).expect("a folder");
+    let mut scans = Vec::new();
+    for path in entries.map(|entry| entry.expect("an entry").path()) {
+        if path.is_dir() {
+            scans.extend(scans_in(&path));
+        } else if path.to_string_lossy().ends_with(".nii.gz") {
+            scans.push(path);
+        }
+    }
+    scans
+}
+
+#[test]
+fn one_image_in_two_splits_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let synth = "synth --layout bids --subjects 10 --voxel-size 4 --out heads";
+    let words: Vec<&str> = synth.split(' ').collect();
+    brainage(folder.path(), &words);
+    let project = "[cohorts.heads]\nlayout = \"bids\"\nroot = \"heads\"\n";
+    fs_err::write(folder.path().join("brainage.toml"), project).expect("a project file");
+    let small = brainage::config::train::BRAIN_CNN_SMALL;
+    fs_err::write(folder.path().join("small.toml"), small).expect("a config");
+    let scans = scans_in(folder.path());
+    for scan in &scans[1..] {
+        fs_err::copy(&scans[0], scan).expect("copied");
+    }
+    let arguments = ["train", "--cohorts", "heads", "--config", "small.toml"];
+    let answer = program::brainage(folder.path(), &arguments).expect("the program runs");
+    let expected = ["the same image stands in two splits", "hint: ", "exclude"];
+    program::check_refusal(&answer, 1, &expected);
 }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::cache::{Cache, CacheEntry};
 use crate::error::Error;
-use crate::format::read_scan;
+use crate::format::{open_bytes, read_scan};
 use crate::preprocess::{Preprocessed, preprocess};
 use crate::recipe::Recipe;
 use crate::template::Template;
@@ -171,15 +171,12 @@ fn cached_or_made(
 
 /// The scan's hash as its reader would give it; `None` for what cannot be read, since reading it will say why.
 fn hash_of(scan: &Path) -> Option<blake3::Hash> {
-    // A pipe would wait for a writer that never comes.
-    if !fs_err::metadata(scan).ok()?.is_file() {
-        return None;
-    }
+    let opened = open_bytes(scan).ok()??;
     if is_half_of_pair(scan) {
         return read_scan(scan).ok().map(|read| read.file_hash);
     }
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(fs_err::File::open(scan).ok()?).ok()?;
+    hasher.update_reader(opened.reader).ok()?;
     Some(hasher.finalize())
 }
 

@@ -50,6 +50,47 @@ pub struct Preprocessed {
     pub synthetic: bool,
 }
 
+/// Steps of [`preprocess`], in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The file is read, scaled and turned to RAS+.
+    Read,
+    /// It is brought to the template; with the learned mask, the brain is found first.
+    Register,
+    /// Quality control.
+    Judge,
+    /// Bias field and brain mask in the scan's own space, as far as the recipe has them.
+    Prepare,
+    /// Voxels and mask come to the recipe's grid.
+    Resample,
+    /// Values are made comparable.
+    Normalize,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Read,
+        Self::Register,
+        Self::Judge,
+        Self::Prepare,
+        Self::Resample,
+        Self::Normalize,
+    ];
+
+    /// One word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Register => "register",
+            Self::Judge => "judge",
+            Self::Prepare => "prepare",
+            Self::Resample => "resample",
+            Self::Normalize => "normalize",
+        }
+    }
+}
+
 /// Takes a scan through a recipe.
 ///
 /// # Errors
@@ -60,7 +101,21 @@ pub fn preprocess(
     recipe: &Recipe,
     template: &Template,
 ) -> Result<Preprocessed, Error> {
+    preprocess_watched(path, recipe, template, &mut |_| ())
+}
+
+/// As [`preprocess`]; `after` hears of each stage as it ends.
+///
+/// # Errors
+/// As [`preprocess`].
+pub fn preprocess_watched(
+    path: &Path,
+    recipe: &Recipe,
+    template: &Template,
+    after: &mut dyn FnMut(Stage),
+) -> Result<Preprocessed, Error> {
     let mut scan = read_t1_scan(path)?;
+    after(Stage::Read);
     let Dof::Affine12 = recipe.registration.dof;
     let source = scan.header.affine_source;
     let (brain, registration) = match recipe.mask.source {
@@ -79,6 +134,7 @@ pub fn preprocess(
             (Some(brain), fit)
         }
     };
+    after(Stage::Register);
     let mni_from_scan = registration.mni_from_scan;
     // Of the scan as it came, before anything is taken out of it.
     let evidence = Evidence {
@@ -90,6 +146,7 @@ pub fn preprocess(
             .and_then(|brain| mask_dice(brain, &mni_from_scan, template)),
     };
     let qc = judge(&evidence, template);
+    after(Stage::Judge);
     let prepared = prepare(
         &mut scan.volume,
         &mni_from_scan,
@@ -97,6 +154,7 @@ pub fn preprocess(
         template,
         brain.as_ref(),
     );
+    after(Stage::Prepare);
     let no_brain = |found| Error::NoBrain {
         found,
         expected: FEWEST_VOXELS,
@@ -110,6 +168,7 @@ pub fn preprocess(
         template,
     )
     .ok_or_else(|| no_brain(0))?;
+    after(Stage::Resample);
     normalize(&mut volume, &mask, &recipe.intensity).map_err(|unusable| match unusable {
         Unusable::TooFewVoxels(found) => no_brain(found),
         Unusable::Constant(value) => Error::NoContrast {
@@ -117,6 +176,7 @@ pub fn preprocess(
             path: path.to_path_buf(),
         },
     })?;
+    after(Stage::Normalize);
     let mut warnings = scan.header.warnings.clone();
     warnings.extend(prepared.warnings);
     Ok(Preprocessed {

@@ -58,7 +58,7 @@ pub fn measure_steps(
     let batch = NoiseBatch::new(section.batch_size, grid, seed);
     let before = resident("VmRSS:")?;
     // From here on the system's record of the peak begins anew.
-    fs_err::write("/proc/self/clear_refs", "5")?;
+    fs_err::write(CLEAR_REFS, RESET_PEAK)?;
     for step in 0..STEPS {
         let mut message = batch.message(step);
         for trainer in &mut trainers {
@@ -68,6 +68,20 @@ pub fn measure_steps(
     }
     let peak = resident("VmHWM:")?;
     Ok(StepMemory { before, peak })
+}
+
+/// Where the system is told to begin its record of the peak anew, and how.
+const CLEAR_REFS: &str = "/proc/self/clear_refs";
+const RESET_PEAK: &str = "5";
+
+/// Most resident memory of this process since [`forget_peak`], bytes; none where the system does not tell.
+pub(crate) fn peak() -> Option<u64> {
+    resident("VmHWM:").ok()
+}
+
+/// Begins the record of the peak anew, where the system has one.
+pub(crate) fn forget_peak() {
+    let _no_record = fs_err::write(CLEAR_REFS, RESET_PEAK);
 }
 
 /// A line of the system's record of this process, in bytes.

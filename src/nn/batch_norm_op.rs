@@ -53,7 +53,9 @@ pub(super) fn relu_normalize(
     [gamma, beta]: [Tensor<1>; 2],
     epsilon: f64,
 ) -> Tensor<5> {
-    let [mean, variance, gamma, beta] = [mean, variance, gamma, beta].map(Tensor::into_dispatch);
+    // Parameters may be those of a network in training.
+    let channels = [mean, variance, gamma, beta];
+    let [mean, variance, gamma, beta] = channels.map(|t| t.inner().into_dispatch());
     let input = input.into_dispatch();
     let epsilon = epsilon as f32;
     let values = Dispatch::relu_normalize(input, mean, variance, gamma, beta, epsilon);

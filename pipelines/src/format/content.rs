@@ -3,11 +3,12 @@
 //! What the bytes are decides, never the name. Gzip members are read as one stream, each with its checksum verified;
 //! nothing here knows about headers or voxels.
 
-use std::io::Read as _;
+use std::io::Read;
 use std::path::Path;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
+use super::archive::open_bytes;
 use super::error::ReadProblem;
 
 /// Bytes taken from the file at once.
@@ -16,9 +17,9 @@ const CHUNK: usize = 1 << 18;
 const SURPLUS_LIMIT: u64 = 1 << 20;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// An open scan file.
+/// An open scan file, or a member of an archive.
 pub(super) struct Content {
-    file: fs_err::File,
+    file: Box<dyn Read + Send>,
     file_bytes: u64,
     hasher: blake3::Hasher,
     chunk: Vec<u8>,
@@ -38,21 +39,21 @@ enum Member {
 }
 
 impl Content {
-    /// Opens a regular file; a pipe or a device is refused before it could block.
+    /// Opens a regular file or a member of an archive; a pipe or a device is refused before it could block.
     pub(super) fn open(path: &Path) -> Result<Self, ReadProblem> {
-        let metadata = std::fs::metadata(path)?;
-        if metadata.is_dir() {
-            return Err(ReadProblem::IsDirectory);
-        }
-        if !metadata.is_file() {
-            return Err(ReadProblem::NotRegular);
-        }
-        if metadata.len() == 0 {
+        let Some(opened) = open_bytes(path)? else {
+            return Err(if path.is_dir() {
+                ReadProblem::IsDirectory
+            } else {
+                ReadProblem::NotRegular
+            });
+        };
+        if opened.bytes == 0 {
             return Err(ReadProblem::Empty);
         }
         let mut content = Self {
-            file: fs_err::File::open(path)?,
-            file_bytes: metadata.len(),
+            file: opened.reader,
+            file_bytes: opened.bytes,
             hasher: blake3::Hasher::new(),
             chunk: vec![0; CHUNK],
             unread: 0..0,

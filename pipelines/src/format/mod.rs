@@ -11,6 +11,7 @@ use std::path::Path;
 mod name;
 mod read;
 
+mod archive;
 mod content;
 mod detect;
 
@@ -30,6 +31,7 @@ use crate::orient::Reorientation;
 use crate::space::{Affine, VoxelShape};
 use crate::volume::Volume;
 
+pub(crate) use archive::open_bytes;
 pub use error::{ReadError, ReadProblem, WriteError};
 pub use name::{find_scans, is_scan_name};
 use read::OpenScan;

@@ -3,6 +3,7 @@
 pub mod conv;
 pub mod memory;
 pub mod pipeline;
+pub mod preprocess;
 
 use std::path::Path;
 
@@ -13,7 +14,8 @@ use super::{Context, ExitStatus};
 /// Measure speed on this machine
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  brainage bench pipeline --devices cpu:0,cpu:1 --json\n  brainage bench conv"
+    after_help = "Examples:\n  brainage bench pipeline --devices cpu:0,cpu:1 --json\n  brainage bench conv\n  \
+    brainage bench preprocess scan.nii.gz --recipe standard"
 )]
 pub struct Args {
     /// What to measure
@@ -28,6 +30,8 @@ pub enum Benchmark {
     Pipeline(pipeline::Args),
     /// Peak memory of a training step, local against backprop
     Memory(memory::Args),
+    /// Each stage of preprocessing a scan
+    Preprocess(preprocess::Args),
     /// The convolutions of brain networks and of ResNet-50, each algorithm and Burn's own, and whole networks
     Conv(conv::Args),
 }
@@ -40,11 +44,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     match &args.benchmark {
         Benchmark::Pipeline(args) => pipeline::run(args, context),
         Benchmark::Memory(args) => memory::run(args, context),
+        Benchmark::Preprocess(args) => preprocess::run(args, context),
         Benchmark::Conv(args) => conv::run(args, context),
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     let number: Option<usize> = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "not a whole number of at least 1".into())
 }

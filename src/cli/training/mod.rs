@@ -3,6 +3,7 @@
 mod fit;
 mod judge;
 pub mod place;
+mod same_image;
 mod watch;
 
 use std::path::PathBuf;
@@ -111,6 +112,7 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
         .inspect(|report| warn_of(report, &context.printer))
         .count();
 
+    same_image::check_images(index, &reports, &context.printer)?;
     let of = |split| samples(index, &reports, split, &recipe.grid);
     let (training, validation) = (of(Split::Train), of(Split::Validation));
     let ages = training
