@@ -191,7 +191,8 @@ impl OpenScan {
         self.skip_to_voxels()?;
         self.skip_volumes(start, end)?;
         let (mut values, mut not_finite) = (Vec::new(), 0);
-        let mut slab = vec![0; SLAB];
+        let n_bytes = n_voxels.saturating_mul(self.layout.sample_type.n_bytes());
+        let mut slab = vec![0; n_bytes.min(SLAB)];
         while values.len() < n_voxels {
             let missing = (n_voxels - values.len()) * self.layout.sample_type.n_bytes();
             let raw = &mut slab[..missing.min(SLAB)];
