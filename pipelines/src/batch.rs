@@ -5,6 +5,7 @@
 //! from and what is told to the user is the caller's part.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +13,9 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::cache::{Cache, CacheEntry};
+use crate::cache::{Cache, CacheEntry, CacheKey};
 use crate::error::Error;
-use crate::format::{open_bytes, read_scan};
+use crate::format::{ReadOptions, open_bytes, read_scan_with};
 use crate::preprocess::{Preprocessed, preprocess};
 use crate::recipe::Recipe;
 use crate::template::Template;
@@ -156,7 +157,7 @@ fn cached_or_made(
     make: &(dyn Fn(&Path) -> Result<Preprocessed, Error> + Sync),
 ) -> Result<ScanOutcome, Error> {
     let key_of = |file_hash| Cache::key(file_hash, batch.recipe, batch.template);
-    if let Some(file_hash) = hash_of(scan)
+    if let Some(file_hash) = hash_of(scan, ReadOptions::default())
         && let Some(entry) = batch.cache.get(&key_of(file_hash))?
     {
         return Ok(ScanOutcome::Cached(entry));
@@ -169,15 +170,49 @@ fn cached_or_made(
     Ok(ScanOutcome::Done(entry))
 }
 
+/// The keys of these scans under these recipes: what [`Cache::purge`] is to keep.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeysInUse {
+    /// A key for every readable scan and recipe.
+    pub keys: HashSet<CacheKey>,
+    /// Scans that could not be read. Their entries are not among the keys: think twice before purging.
+    pub unreadable: Vec<PathBuf>,
+}
+
+/// Reads the scans' bytes, in parallel on the rayon pool of the caller, and makes their keys.
+pub fn keys_in_use(
+    scans: &[PathBuf],
+    options: ReadOptions,
+    recipes: &[Recipe],
+    template: &Template,
+) -> KeysInUse {
+    let hash_of = |scan: &PathBuf| hash_of(scan, options);
+    let hashes: Vec<Option<blake3::Hash>> = scans.par_iter().map(hash_of).collect();
+    let mut in_use = KeysInUse::default();
+    for (scan, hash) in scans.iter().zip(hashes) {
+        match hash {
+            Some(hash) => {
+                let keys = recipes
+                    .iter()
+                    .map(|recipe| Cache::key(hash, recipe, template));
+                in_use.keys.extend(keys);
+            }
+            None => in_use.unreadable.push(scan.clone()),
+        }
+    }
+    in_use
+}
+
 /// The scan's hash as its reader would give it; `None` for what cannot be read, since reading it will say why.
-fn hash_of(scan: &Path) -> Option<blake3::Hash> {
+fn hash_of(scan: &Path, options: ReadOptions) -> Option<blake3::Hash> {
     let opened = open_bytes(scan).ok()??;
     if is_half_of_pair(scan) {
-        return read_scan(scan).ok().map(|read| read.file_hash);
+        let read = read_scan_with(scan, options).ok()?;
+        return Some(read.file_hash);
     }
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(opened.reader).ok()?;
-    Some(hasher.finalize())
+    Some(options.hash_of(hasher.finalize()))
 }
 
 /// Whether the scan may be one of two files, whose hash only the reader knows how to make.
@@ -372,8 +407,11 @@ mod tests {
     #[test]
     fn a_folder_or_a_missing_file_has_no_hash_and_names_of_pairs_are_known() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(hash_of(folder.path()), None);
-        assert_eq!(hash_of(&folder.path().join("absent.nii")), None);
+        assert_eq!(hash_of(folder.path(), ReadOptions::default()), None);
+        assert_eq!(
+            hash_of(&folder.path().join("absent.nii"), ReadOptions::default()),
+            None
+        );
         for (name, expected) in [
             ("a.HDR", true),
             ("a.img.gz", true),
@@ -382,5 +420,31 @@ mod tests {
         ] {
             assert_eq!(is_half_of_pair(Path::new(name)), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn the_keys_in_use_are_those_that_a_run_stores_and_unreadable_scans_are_named() {
+        let mut cohort = cohort(&["a", "b"]);
+        let template = template().unwrap();
+        let stored: HashSet<_> = cohort
+            .run(&|_, _| {})
+            .iter()
+            .map(|report| report.outcome.entry().unwrap().header.key.clone())
+            .collect();
+        let absent = PathBuf::from("absent.nii");
+        cohort.scans.push(absent.clone());
+        let recipes = [cohort.recipe.clone(), Recipe::named("fast").unwrap()];
+        let options = ReadOptions::default();
+        let in_use = keys_in_use(&cohort.scans, options, &recipes, template);
+        assert_eq!((in_use.keys.len(), in_use.unreadable), (4, vec![absent]));
+        assert_eq!(stored.len(), 2);
+        let names: HashSet<_> = in_use.keys.iter().map(CacheKey::to_string).collect();
+        assert!(stored.is_subset(&names));
+        let second = ReadOptions {
+            volume: Some(1),
+            ..options
+        };
+        let others = keys_in_use(&cohort.scans, second, &recipes, template);
+        assert!(others.keys.is_disjoint(&in_use.keys));
     }
 }

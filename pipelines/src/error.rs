@@ -120,6 +120,9 @@ impl Error {
             Self::CacheEntry { .. } => {
                 Some("preprocess the scan again; the entry will be replaced")
             }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space, or name a folder on another disk")
+            }
             _ => None,
         }
     }

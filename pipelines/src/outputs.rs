@@ -173,7 +173,7 @@ fn stem_of(scan: &Path) -> String {
             .map(|stem| stem.to_string_lossy().into_owned())
     };
     let unpacked = without(&name, &["gz"]).unwrap_or(name);
-    without(&unpacked, &["nii", "hdr", "img"]).unwrap_or(unpacked)
+    without(&unpacked, &["nii", "hdr", "img", "mgh", "mgz"]).unwrap_or(unpacked)
 }
 
 /// Refuses to write over the outputs of another scan.
@@ -384,6 +384,7 @@ mod tests {
             ("x.y.NII", "x.y"),
             ("b.hdr", "b"),
             ("b.img.gz", "b"),
+            ("T1.mgz", "T1"),
             ("no-ending", "no-ending"),
         ] {
             assert_eq!(stem_of(Path::new(name)), stem);

@@ -25,8 +25,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod entry;
+mod upkeep;
 
 pub use entry::{CacheEntry, EntryHeader};
+pub use upkeep::{
+    DamagedEntry, FileCount, PurgeMode, Purged, SPARED_AGE, StoredEntry, Verification,
+};
 
 use brainage_kernels::mapped_file::MappedFile;
 
@@ -234,7 +238,7 @@ mod tests {
     const SHAPE: VoxelShape = VoxelShape([4, 3, 2]);
 
     /// A small result with all kinds of values: outside, inside and 0, inside and tiny, negative.
-    fn result(scale: f32) -> Preprocessed {
+    pub(super) fn result(scale: f32) -> Preprocessed {
         let values = (0..24u8)
             .map(|i| {
                 if i < 6 {
@@ -267,14 +271,14 @@ mod tests {
         }
     }
 
-    struct Store {
+    pub(super) struct Store {
         folder: tempfile::TempDir,
-        cache: Cache,
-        recipe: Recipe,
+        pub(super) cache: Cache,
+        pub(super) recipe: Recipe,
         key: CacheKey,
     }
 
-    fn store() -> Store {
+    pub(super) fn store() -> Store {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(&folder.path().join("deep/cache")).unwrap();
         let recipe = Recipe::named("coarse").unwrap();

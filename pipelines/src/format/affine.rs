@@ -62,7 +62,7 @@ pub(super) fn choose(
 }
 
 /// Passes an affine on that is finite and invertible.
-fn usable(affine: Affine) -> Result<Affine, ReadProblem> {
+pub(super) fn usable(affine: Affine) -> Result<Affine, ReadProblem> {
     if affine
         .rows()
         .iter()

@@ -13,6 +13,8 @@ use super::error::ReadProblem;
 
 /// Bytes taken from the file at once.
 const CHUNK: usize = 1 << 18;
+/// The same for small files; room for what is looked at before it is taken.
+const SMALLEST_CHUNK: usize = 512;
 /// Decompressed bytes after the last voxel that are ignored (footers, padding).
 const SURPLUS_LIMIT: u64 = 1 << 20;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -55,7 +57,7 @@ impl Content {
             file: opened.reader,
             file_bytes: opened.bytes,
             hasher: blake3::Hasher::new(),
-            chunk: vec![0; CHUNK],
+            chunk: vec![0; (metadata.len() as usize).clamp(SMALLEST_CHUNK, CHUNK)],
             unread: 0..0,
             file_ended: false,
             gzip: None,

@@ -9,6 +9,12 @@ use super::header::ByteOrder;
 pub(super) const NIFTI1_BYTES: usize = 348;
 /// Size of a NIfTI-2 header.
 pub(super) const NIFTI2_BYTES: usize = 540;
+/// Size of an MGH header, the shortest of all.
+pub(super) const MGH_BYTES: usize = 284;
+/// MGH's data types are numbers below this.
+const MGH_TYPES: i32 = 21;
+/// Longest side that makes a file of another version an MGH file.
+const MGH_SIDE: i32 = 65_536;
 
 /// Which header follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +23,19 @@ pub(super) enum HeaderKind {
     Nifti1(ByteOrder),
     /// 540 bytes.
     Nifti2(ByteOrder),
+    /// 284 bytes, FreeSurfer's.
+    Mgh,
+}
+
+impl HeaderKind {
+    /// Size of the header.
+    pub(super) fn n_bytes(self) -> usize {
+        match self {
+            Self::Nifti1(_) => NIFTI1_BYTES,
+            Self::Nifti2(_) => NIFTI2_BYTES,
+            Self::Mgh => MGH_BYTES,
+        }
+    }
 }
 
 /// First bytes of files that end up under a NIfTI name, and what to call them.
@@ -45,7 +64,7 @@ const COMPRESSIONS: [(&[u8], &str); 5] = [
     (b"7z\xbc\xaf", "7-zip"),
 ];
 
-/// Judges the first [`NIFTI1_BYTES`] bytes of the (decompressed) content, or all there are.
+/// Judges the first [`MGH_BYTES`] bytes of the (decompressed) content, or all there are.
 ///
 /// # Errors
 /// What the content is instead.
@@ -62,24 +81,16 @@ pub(super) fn detect(head: &[u8], gzipped: bool) -> Result<HeaderKind, ReadProbl
     {
         return Err(ReadProblem::Compression { name });
     }
-    let kind = match head.first_chunk::<4>() {
-        Some([92, 1, 0, 0]) => HeaderKind::Nifti1(ByteOrder::Little),
-        Some([0, 0, 1, 92]) => HeaderKind::Nifti1(ByteOrder::Big),
-        Some([28, 2, 0, 0]) => HeaderKind::Nifti2(ByteOrder::Little),
-        Some([0, 0, 2, 28]) => HeaderKind::Nifti2(ByteOrder::Big),
-        _ => {
-            return Err(ReadProblem::NotNifti {
-                looks_like: looks_like(head),
-            });
-        }
-    };
-    if head.len() < NIFTI1_BYTES {
-        return Err(ReadProblem::TruncatedHeader {
-            found: head.len(),
-            expected: NIFTI1_BYTES,
-        });
+    match head.first_chunk::<4>() {
+        Some([92, 1, 0, 0]) => Ok(HeaderKind::Nifti1(ByteOrder::Little)),
+        Some([0, 0, 1, 92]) => Ok(HeaderKind::Nifti1(ByteOrder::Big)),
+        Some([28, 2, 0, 0]) => Ok(HeaderKind::Nifti2(ByteOrder::Little)),
+        Some([0, 0, 2, 28]) => Ok(HeaderKind::Nifti2(ByteOrder::Big)),
+        _ if is_mgh(head) => Ok(HeaderKind::Mgh),
+        _ => Err(ReadProblem::NotNifti {
+            looks_like: looks_like(head),
+        }),
     }
-    Ok(kind)
 }
 
 fn looks_like(head: &[u8]) -> &'static str {
@@ -88,9 +99,6 @@ fn looks_like(head: &[u8]) -> &'static str {
     }
     if let Some((_, name)) = SIGNATURES.iter().find(|(magic, _)| head.starts_with(magic)) {
         return name;
-    }
-    if is_mgh(head) {
-        return "an MGH file of FreeSurfer";
     }
     if head
         .iter()
@@ -106,17 +114,23 @@ fn looks_like(head: &[u8]) -> &'static str {
     "an unknown binary file"
 }
 
-/// Big-endian version 1, plausible sides, a known data type.
+/// Version 1 (the low byte) and a type of the table; of another version with plausible sides too, so that the version
+/// can be named.
 fn is_mgh(head: &[u8]) -> bool {
     let field = |at: usize| {
         let bytes = head.get(at..).and_then(<[u8]>::first_chunk::<4>);
         bytes.map(|bytes| i32::from_be_bytes(*bytes))
     };
-    field(0).is_some_and(|version| version & 0xff == 1)
-        && (4..20)
-            .step_by(4)
-            .all(|at| field(at).is_some_and(|side| (1..=65_536).contains(&side)))
-        && field(20).is_some_and(|data_type| [0, 1, 3, 4, 10].contains(&data_type))
+    let plausible_sides = || {
+        let mut sides = (4..20).step_by(4).map(field);
+        sides.all(|side| side.is_some_and(|side| (1..=MGH_SIDE).contains(&side)))
+    };
+    let has_version = match head.first_chunk::<4>() {
+        Some([0, _, _, 1]) => true,
+        Some([0, 0, 0, 2..10]) => plausible_sides(),
+        _ => false,
+    };
+    has_version && field(20).is_none_or(|code| (0..MGH_TYPES).contains(&code))
 }
 
 #[cfg(test)]
@@ -145,15 +159,23 @@ mod tests {
         check(b"\xfd7zXZ\0", "xz");
         check(b"PK\x03\x04\x14\0", "zip");
         check(&[3; 400], "unknown binary");
-        let mgh = [1, 256, 256, 256, 1, 3].map(i32::to_be_bytes).concat();
-        check(&mgh, "MGH");
+        check(&[0; 400], "unknown binary");
+        check(&[], "empty");
     }
 
     #[test]
-    fn a_short_header_says_how_short_it_is() {
-        let mut head = vec![0; 347];
-        head[..4].copy_from_slice(&348_i32.to_le_bytes());
-        check(&head, "truncated header: 347 bytes, expected 348");
-        check(&[], "empty");
+    fn headers_are_told_by_their_first_number_and_mgh_by_its_type_too() {
+        let kind = |words: &[i32]| {
+            let head: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+            detect(&head, false).ok()
+        };
+        assert_eq!(kind(&[348]), Some(HeaderKind::Nifti1(ByteOrder::Big)));
+        assert_eq!(kind(&[540]), Some(HeaderKind::Nifti2(ByteOrder::Big)));
+        assert_eq!(kind(&[1, 256, 256, 256, 1, 3]), Some(HeaderKind::Mgh));
+        assert_eq!(kind(&[0x1501, 256, 256, 256, 1, 3]), Some(HeaderKind::Mgh));
+        assert_eq!(kind(&[1, -4, 256, 256, 1, 6]), Some(HeaderKind::Mgh));
+        assert_eq!(kind(&[2, 256, 256, 256, 1, 3]), Some(HeaderKind::Mgh));
+        assert_eq!(kind(&[2, -4, 256, 256, 1, 3]), None);
+        assert_eq!(kind(&[1, 256, 256, 256, 1, 77_777]), None);
     }
 }

@@ -20,11 +20,14 @@ impl ReadError {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self.problem {
-            ReadProblem::SeveralVolumes { .. } => {
-                Some("save the T1 volume as a file of its own; which one it is cannot be guessed")
+            ReadProblem::SeveralVolumes { .. } => Some(
+                "name the T1 volume with `--volume N` (from 0); which one it is cannot be guessed",
+            ),
+            ReadProblem::Analyze => {
+                Some("convert it to NIfTI, or pass `--analyze` to take x as running to the left")
             }
             ReadProblem::Compression { .. } | ReadProblem::NestedGzip => {
-                Some("unpack the file and give the NIfTI inside it")
+                Some("unpack the file and give the scan inside it")
             }
             ReadProblem::TruncatedGzip
             | ReadProblem::Truncated { .. }
@@ -69,7 +72,7 @@ pub enum ReadProblem {
     #[error("empty file")]
     Empty,
     /// Compressed by something other than gzip.
-    #[error("compressed with {name}, expected a NIfTI file, plain or gzipped")]
+    #[error("compressed with {name}, expected a scan, plain or gzipped")]
     Compression {
         /// The compression.
         name: &'static str,
@@ -78,7 +81,7 @@ pub enum ReadProblem {
     #[error("gzip inside gzip")]
     NestedGzip,
     /// Another kind of file.
-    #[error("not a NIfTI file: looks like {looks_like}")]
+    #[error("not a NIfTI or MGH file: looks like {looks_like}")]
     NotNifti {
         /// What the first bytes look like.
         looks_like: &'static str,
@@ -156,11 +159,42 @@ pub enum ReadProblem {
         /// The limit.
         limit: &'static str,
     },
+    /// Analyze 7.5, which does not say where left is, and nobody asked for it.
+    #[error("no NIfTI magic in the header of a pair: Analyze 7.5, whose orientation is not stored")]
+    Analyze,
+    /// A version of MGH that is not known.
+    #[error("MGH version is {found}, expected 1")]
+    MghVersion {
+        /// The version.
+        found: i32,
+    },
+    /// Voxels of MGH without a size.
+    #[error("voxel size (delta) is {found}, expected a positive number")]
+    Delta {
+        /// The value.
+        found: f64,
+    },
+    /// Axes of MGH that span no volume.
+    #[error("direction (Mdc) {problem}")]
+    Directions {
+        /// What is wrong with them.
+        problem: &'static str,
+    },
+    /// A volume was asked for that is not there.
+    #[error("volume {asked} is not there, expected 0 to {}", count.saturating_sub(1))]
+    NoSuchVolume {
+        /// What was asked for, from 0.
+        asked: usize,
+        /// How many there are.
+        count: usize,
+    },
     /// A series of volumes.
-    #[error("{count} volumes ({rank}-D), expected one")]
+    #[error("{count} {called} ({rank}-D), expected one")]
     SeveralVolumes {
         /// How many.
         count: usize,
+        /// "volumes", or "frames".
+        called: &'static str,
         /// Number of dimensions in the header.
         rank: usize,
     },
@@ -168,7 +202,7 @@ pub enum ReadProblem {
     #[error("unsupported data type: {name} (code {code})")]
     DataType {
         /// The code.
-        code: i16,
+        code: i32,
         /// What it stands for.
         name: &'static str,
     },

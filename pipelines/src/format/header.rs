@@ -1,13 +1,13 @@
-//! The fields of a NIfTI-1 or NIfTI-2 header, as they stand in the file.
+//! The fields of a NIfTI-1, NIfTI-2 or Analyze 7.5 header, as they stand in the file.
 //!
-//! The two versions differ in offsets and widths only; here they become one [`NiftiHeader`]. What the fields mean,
+//! The versions differ in offsets and widths only, and Analyze has fewer fields; here they become one [`NiftiHeader`]. What the fields mean,
 //! and which of them to believe, is decided by [`super::layout`] and [`super::affine`].
 //!
 //! # References
 //! nifti1.h and nifti2.h of the NIfTI Data Format Working Group.
 
-use super::detect::{HeaderKind, NIFTI2_BYTES};
 use super::error::ReadProblem;
+use super::fields::{Fields, text};
 
 /// Order of the bytes in a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(super) enum ByteOrder {
 /// Version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
+    /// NIfTI-1 without what Analyze does not say: where left is.
+    Analyze,
     One,
     Two,
 }
@@ -30,6 +32,17 @@ pub(super) enum Storage {
     Single,
     /// In an `.img` file beside the `.hdr` file.
     Pair,
+}
+
+/// What a header without a magic string may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Analyze {
+    /// An Analyze header, to be read.
+    Accepted,
+    /// An Analyze header that nobody asked for.
+    Offered,
+    /// None: it is not the header of a pair.
+    Impossible,
 }
 
 /// The fields that matter here, unjudged.
@@ -55,19 +68,20 @@ pub(super) struct NiftiHeader {
 }
 
 impl NiftiHeader {
-    /// Parses the header that [`super::detect::detect`] announced.
+    /// Parses a header of 348 bytes: NIfTI-1, or Analyze 7.5 where `analyze` says what to do about it.
     ///
     /// # Errors
-    /// A wrong magic string, a damaged signature, an impossible number of dimensions, or too few bytes.
-    pub(super) fn parse(kind: HeaderKind, head: &[u8]) -> Result<Self, ReadProblem> {
-        match kind {
-            HeaderKind::Nifti1(order) => Self::parse_1(Fields { head, order }),
-            HeaderKind::Nifti2(order) => Self::parse_2(Fields { head, order }),
+    /// A wrong magic string, or an impossible number of dimensions.
+    pub(super) fn parse_1(fields: Fields<'_>, analyze: Analyze) -> Result<Self, ReadProblem> {
+        match (storage(&fields.array::<4>(344), *b"n+1", *b"ni1"), analyze) {
+            (Ok(storage), _) => Self::of_nifti_1(fields, storage),
+            (Err(_), Analyze::Accepted) => Self::of_analyze(fields),
+            (Err(_), Analyze::Offered) => Err(ReadProblem::Analyze),
+            (Err(problem), Analyze::Impossible) => Err(problem),
         }
     }
 
-    fn parse_1(fields: Fields<'_>) -> Result<Self, ReadProblem> {
-        let storage = storage(&fields.array::<4>(344), *b"n+1", *b"ni1")?;
+    fn of_nifti_1(fields: Fields<'_>, storage: Storage) -> Result<Self, ReadProblem> {
         let dim = std::array::from_fn(|i| i64::from(fields.i16(40 + 2 * i)));
         check_rank(dim[0])?;
         Ok(Self {
@@ -93,14 +107,25 @@ impl NiftiHeader {
         })
     }
 
-    fn parse_2(fields: Fields<'_>) -> Result<Self, ReadProblem> {
-        if fields.head.len() < NIFTI2_BYTES {
-            let found = fields.head.len();
-            return Err(ReadProblem::TruncatedHeader {
-                found,
-                expected: NIFTI2_BYTES,
-            });
-        }
+    /// What Analyze has in common with NIfTI-1; in its place of the affines there are other things.
+    fn of_analyze(fields: Fields<'_>) -> Result<Self, ReadProblem> {
+        let header = Self::of_nifti_1(fields, Storage::Pair)?;
+        Ok(Self {
+            version: Version::Analyze,
+            // SPM's factor; an intercept there is none.
+            scl_inter: 0.0,
+            xyzt_units: 0,
+            qform_code: 0,
+            sform_code: 0,
+            ..header
+        })
+    }
+
+    /// Parses a header of 540 bytes.
+    ///
+    /// # Errors
+    /// A wrong magic string, a damaged signature, or an impossible number of dimensions.
+    pub(super) fn parse_2(fields: Fields<'_>) -> Result<Self, ReadProblem> {
         let magic = fields.array::<8>(4);
         let storage = storage(&magic, *b"n+2", *b"ni2")?;
         if magic[4..] != *b"\r\n\x1a\n" {
@@ -134,6 +159,7 @@ impl NiftiHeader {
     /// What to call the format.
     pub(super) fn format(&self) -> &'static str {
         match (self.version, self.storage) {
+            (Version::Analyze, _) => "Analyze 7.5 pair",
             (Version::One, Storage::Single) => "NIfTI-1",
             (Version::One, Storage::Pair) => "NIfTI-1 pair",
             (Version::Two, Storage::Single) => "NIfTI-2",
@@ -163,58 +189,4 @@ fn check_rank(rank: i64) -> Result<(), ReadProblem> {
         found: rank,
         expected: "1 to 7",
     })
-}
-
-/// Text of no known encoding, up to the first NUL.
-fn text(bytes: &[u8]) -> String {
-    let end = bytes
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(bytes.len());
-    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default())
-        .trim_end()
-        .to_owned()
-}
-
-/// Numbers at byte offsets; past the end there are zeros.
-#[derive(Clone, Copy)]
-struct Fields<'a> {
-    head: &'a [u8],
-    order: ByteOrder,
-}
-
-impl Fields<'_> {
-    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
-        let found = self.head.get(at..).and_then(<[u8]>::first_chunk::<N>);
-        found.copied().unwrap_or([0; N])
-    }
-
-    /// As [`Self::array`], least significant byte first.
-    fn ordered<const N: usize>(&self, at: usize) -> [u8; N] {
-        let mut bytes = self.array(at);
-        if self.order == ByteOrder::Big {
-            bytes.reverse();
-        }
-        bytes
-    }
-
-    fn i16(&self, at: usize) -> i16 {
-        i16::from_le_bytes(self.ordered(at))
-    }
-
-    fn i32(&self, at: usize) -> i32 {
-        i32::from_le_bytes(self.ordered(at))
-    }
-
-    fn i64(&self, at: usize) -> i64 {
-        i64::from_le_bytes(self.ordered(at))
-    }
-
-    fn f32(&self, at: usize) -> f64 {
-        f64::from(f32::from_le_bytes(self.ordered(at)))
-    }
-
-    fn f64(&self, at: usize) -> f64 {
-        f64::from_le_bytes(self.ordered(at))
-    }
 }

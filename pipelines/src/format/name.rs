@@ -8,11 +8,14 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Whether a file of this name can be a scan: `.nii` or the `.hdr` of a pair, with or without `.gz`, in any case.
+/// Whether a file of this name can be a scan: `.nii`, the `.hdr` of a pair, `.mgh`, with or without `.gz`, or `.mgz`; in
+/// any case.
 ///
 /// The `.img` of a pair is left out, so that a pair counts once; it is found through its header.
 pub fn is_scan_name(path: &Path) -> bool {
-    ends_in(path, "nii") || is_header(path)
+    ["nii", "hdr", "mgh", "mgz"]
+        .iter()
+        .any(|ending| ends_in(path, ending))
 }
 
 /// All scans under a folder, by name: in natural order (`sub-2` before `sub-10`), folder by folder.
@@ -116,7 +119,15 @@ mod tests {
 
     #[test]
     fn names_of_scans_are_told_in_any_case() {
-        for name in ["a.nii", "a.b.nii.gz", "A.NII.GZ", "a.hdr", "a.hdr.gz"] {
+        for name in [
+            "a.nii",
+            "a.b.nii.gz",
+            "A.NII.GZ",
+            "a.hdr",
+            "a.hdr.gz",
+            "T1.mgz",
+            "b.MGH",
+        ] {
             assert!(is_scan_name(Path::new(name)), "{name}");
         }
         for name in ["a.img", "a.gz", "nii", "a.nii.gz.txt", "a.json", ""] {

@@ -7,12 +7,14 @@
 use std::path::{Path, PathBuf};
 
 use super::content::Content;
-use super::detect::{HeaderKind, NIFTI1_BYTES, NIFTI2_BYTES, detect};
+use super::detect::{HeaderKind, MGH_BYTES, NIFTI2_BYTES, detect};
 use super::error::{ReadError, ReadProblem};
-use super::header::{NiftiHeader, Storage};
+use super::fields::Fields;
+use super::header::{Analyze, ByteOrder, NiftiHeader, Storage};
 use super::layout::Layout;
+use super::mgh::MghHeader;
 use super::samples::Decoder;
-use super::{Scan, ScanHeader, affine, name};
+use super::{ReadOptions, Scan, ScanHeader, affine, extensions, name};
 use crate::orient;
 use crate::volume::Volume;
 
@@ -26,12 +28,21 @@ const DEFLATE_LIMIT: u64 = 1032;
 /// A scan file whose header is understood and whose voxels come next.
 pub(super) struct OpenScan {
     pub(super) header: ScanHeader,
+    options: ReadOptions,
     layout: Layout,
     decoder: Decoder,
+    /// Byte order of the header extensions, where there may be some before the voxels.
+    extensions: Option<ByteOrder>,
     voxels: Content,
     voxels_path: PathBuf,
     /// Hash of the header file, where the voxels are in another one.
     header_hash: Option<blake3::Hash>,
+}
+
+/// A header of either family.
+enum FileHeader {
+    Nifti(NiftiHeader),
+    Mgh(MghHeader),
 }
 
 impl OpenScan {
@@ -39,7 +50,7 @@ impl OpenScan {
     ///
     /// # Errors
     /// All that the header and the length of the file give away.
-    pub(super) fn open(path: &Path) -> Result<Self, ReadError> {
+    pub(super) fn open(path: &Path, options: ReadOptions) -> Result<Self, ReadError> {
         let header_path = if name::is_image(path) && path.is_file() {
             let found = name::companion(path, "hdr");
             found.ok_or_else(|| ReadProblem::NoHeader.at(path))?
@@ -48,8 +59,17 @@ impl OpenScan {
         };
         let in_header = |problem: ReadProblem| problem.at(&header_path);
         let mut content = Content::open(&header_path).map_err(in_header)?;
-        let header = parse(&mut content).map_err(in_header)?;
-        let (voxels, voxels_path, header_hash) = match header.storage {
+        let analyze = match (name::is_header(&header_path), options.analyze) {
+            (true, true) => Analyze::Accepted,
+            (true, false) => Analyze::Offered,
+            (false, _) => Analyze::Impossible,
+        };
+        let header = parse(&mut content, analyze).map_err(in_header)?;
+        let storage = match &header {
+            FileHeader::Nifti(nifti) => nifti.storage,
+            FileHeader::Mgh(_) => Storage::Single,
+        };
+        let (voxels, voxels_path, header_hash) = match storage {
             Storage::Single => (content, header_path.clone(), None),
             Storage::Pair => {
                 let image =
@@ -63,38 +83,39 @@ impl OpenScan {
                 (voxels, image, Some(hash))
             }
         };
-        Self::judge(&header, voxels, voxels_path, header_hash).map_err(in_header)
-    }
-
-    fn judge(
-        nifti: &NiftiHeader,
-        voxels: Content,
-        voxels_path: PathBuf,
-        header_hash: Option<blake3::Hash>,
-    ) -> Result<Self, ReadProblem> {
-        let mut warnings = Vec::new();
-        let layout = Layout::of(nifti, &mut warnings)?;
-        let decoder = Decoder::of(nifti, layout.sample_type)?;
-        let (world_from_stored, affine_source) = affine::choose(nifti, &layout, &mut warnings)?;
-        let header = ScanHeader {
-            format: nifti.format(),
-            gzipped: voxels.is_gzipped(),
-            datatype: layout.sample_type.name(),
-            stored_shape: layout.shape,
-            world_from_stored,
-            affine_source,
-            n_volumes: layout.n_volumes,
-            description: nifti.description.clone(),
-            warnings,
+        let judged = match header {
+            FileHeader::Nifti(nifti) => Judged::of_nifti(nifti, voxels.is_gzipped()),
+            FileHeader::Mgh(mgh) => Ok(Judged::of_mgh(mgh, voxels.is_gzipped())),
         };
+        let judged = judged.map_err(in_header)?;
         Ok(Self {
-            header,
-            layout,
-            decoder,
+            header: judged.header,
+            options,
+            layout: judged.layout,
+            decoder: judged.decoder,
+            extensions: judged.extensions,
             voxels,
             voxels_path,
             header_hash,
         })
+    }
+
+    /// The number of the volume to read.
+    ///
+    /// # Errors
+    /// Several volumes and no choice, or a choice that is not there.
+    pub(super) fn chosen_volume(&self) -> Result<usize, ReadProblem> {
+        let count = self.layout.n_volumes;
+        match self.options.volume {
+            Some(asked) if asked >= count => Err(ReadProblem::NoSuchVolume { asked, count }),
+            Some(asked) => Ok(asked),
+            None if count > 1 => Err(ReadProblem::SeveralVolumes {
+                count,
+                called: self.layout.stored.name(),
+                rank: self.layout.rank,
+            }),
+            None => Ok(0),
+        }
     }
 
     /// Reads the voxels and turns them to RAS+.
@@ -108,23 +129,17 @@ impl OpenScan {
     }
 
     fn into_scan_unnamed(mut self) -> Result<Scan, ReadProblem> {
-        let Layout {
-            n_volumes,
-            rank,
-            shape,
-            ..
-        } = self.layout;
-        if n_volumes > 1 {
-            return Err(ReadProblem::SeveralVolumes {
-                count: n_volumes,
-                rank,
-            });
-        }
+        let volume = self.chosen_volume()?;
         self.check_length()?;
-        let values = self.read_voxels()?;
+        let values = self.read_voxels(volume)?;
+        let count = self.layout.n_volumes;
+        if count > 1 {
+            let warning = format!("volume {volume} of 0 to {} was read", count - 1);
+            self.header.warnings.push(warning);
+        }
         let (voxels_hash, warnings) = self.voxels.finish()?;
         self.header.warnings.extend(warnings);
-        let file_hash = match self.header_hash {
+        let bytes_hash = match self.header_hash {
             None => voxels_hash,
             Some(header_hash) => {
                 let mut hasher = blake3::Hasher::new();
@@ -134,20 +149,23 @@ impl OpenScan {
                     .finalize()
             }
         };
-        let stored = Volume::new(values, shape, self.header.world_from_stored)
+        let stored = Volume::new(values, self.layout.shape, self.header.world_from_stored)
             .or(Err(ReadProblem::AffineSingular))?;
         let (volume, reorientation) = orient::into_ras_plus(stored);
         Ok(Scan {
             header: self.header,
             volume,
             reorientation,
-            file_hash,
+            file_hash: self.options.hash_of(bytes_hash),
         })
     }
 
     /// Compares what the header declares with the length of the file.
     fn check_length(&self) -> Result<(), ReadProblem> {
-        let (start, expected) = (self.layout.start, self.layout.start + self.layout.n_bytes());
+        let std::ops::Range {
+            start,
+            end: expected,
+        } = self.layout.span_of(0);
         let found = self.voxels.file_bytes();
         if self.voxels.is_gzipped() {
             if expected > found.saturating_mul(DEFLATE_LIMIT) {
@@ -167,24 +185,25 @@ impl OpenScan {
         Ok(())
     }
 
-    fn read_voxels(&mut self) -> Result<Vec<f32>, ReadProblem> {
+    fn read_voxels(&mut self, volume: usize) -> Result<Vec<f32>, ReadProblem> {
         let n_voxels = self.layout.shape.n_voxels();
-        let expected = self.layout.start + self.layout.n_bytes();
+        let std::ops::Range { start, end } = self.layout.span_of(volume);
         self.skip_to_voxels()?;
+        self.skip_volumes(start, end)?;
         let (mut values, mut not_finite) = (Vec::new(), 0);
-        let mut slab = vec![0; SLAB];
+        let n_bytes = n_voxels.saturating_mul(self.layout.sample_type.n_bytes());
+        let mut slab = vec![0; n_bytes.min(SLAB)];
         while values.len() < n_voxels {
             let missing = (n_voxels - values.len()) * self.layout.sample_type.n_bytes();
             let raw = &mut slab[..missing.min(SLAB)];
             if self.voxels.read(raw)? < raw.len() {
-                return Err(ReadProblem::Truncated {
-                    found: self.voxels.delivered(),
-                    expected,
-                });
+                return Err(self.truncated(end));
             }
             reserve(&mut values, n_voxels)?;
             not_finite += self.decoder.decode(raw, &mut values);
         }
+        // Those after it count as much: their checksum is that of the whole file.
+        self.skip_volumes(end, end)?;
         if (n_voxels - not_finite) * 100 < n_voxels {
             return Err(ReadProblem::NoFiniteVoxels);
         }
@@ -196,9 +215,10 @@ impl OpenScan {
         Ok(values)
     }
 
-    /// Passes over what lies between the header and the first voxel.
+    /// Passes over what lies between the header and the first voxel, with a look at the extensions.
     fn skip_to_voxels(&mut self) -> Result<(), ReadProblem> {
         let start = self.layout.start;
+        let mut gap = Vec::new();
         let mut scratch = vec![0; 1 << 12];
         while self.voxels.delivered() < start {
             let n = (start - self.voxels.delivered()).min(scratch.len() as u64) as usize;
@@ -208,22 +228,114 @@ impl OpenScan {
                     expected: PAST_THE_END,
                 });
             }
+            gap.extend_from_slice(&scratch[..n]);
+        }
+        if let Some(order) = self.extensions {
+            let warning = extensions::warning(&gap, order);
+            self.header.warnings.extend(warning);
         }
         Ok(())
+    }
+
+    /// Passes over volumes that nobody asked for, up to this byte of `end` in all.
+    fn skip_volumes(&mut self, to: u64, end: u64) -> Result<(), ReadProblem> {
+        if self.voxels.delivered() >= to {
+            return Ok(());
+        }
+        let mut scratch = vec![0; SLAB];
+        while self.voxels.delivered() < to {
+            let n = (to - self.voxels.delivered()).min(SLAB as u64) as usize;
+            if self.voxels.read(&mut scratch[..n])? < n {
+                return Err(self.truncated(end));
+            }
+        }
+        Ok(())
+    }
+
+    fn truncated(&self, expected: u64) -> ReadProblem {
+        ReadProblem::Truncated {
+            found: self.voxels.delivered(),
+            expected,
+        }
+    }
+}
+
+/// What a header says, found plausible.
+struct Judged {
+    header: ScanHeader,
+    layout: Layout,
+    decoder: Decoder,
+    extensions: Option<ByteOrder>,
+}
+
+impl Judged {
+    fn of_nifti(nifti: NiftiHeader, gzipped: bool) -> Result<Self, ReadProblem> {
+        let mut warnings = Vec::new();
+        let layout = Layout::of(&nifti, &mut warnings)?;
+        let decoder = Decoder::of(&nifti, layout.sample_type)?;
+        let (world_from_stored, affine_source) = affine::choose(&nifti, &layout, &mut warnings)?;
+        let header = ScanHeader {
+            format: nifti.format(),
+            gzipped,
+            datatype: layout.sample_type.name(),
+            stored_shape: layout.shape,
+            world_from_stored,
+            affine_source,
+            n_volumes: layout.n_volumes,
+            description: nifti.description,
+            warnings,
+        };
+        Ok(Self {
+            header,
+            layout,
+            decoder,
+            extensions: (nifti.storage == Storage::Single).then_some(nifti.order),
+        })
+    }
+
+    fn of_mgh(mgh: MghHeader, gzipped: bool) -> Self {
+        let header = ScanHeader {
+            format: "MGH",
+            gzipped,
+            datatype: mgh.layout.sample_type.name(),
+            stored_shape: mgh.layout.shape,
+            world_from_stored: mgh.world_from_stored,
+            affine_source: mgh.affine_source,
+            n_volumes: mgh.layout.n_volumes,
+            description: String::new(),
+            warnings: mgh.warnings,
+        };
+        Self {
+            header,
+            layout: mgh.layout,
+            decoder: mgh.decoder,
+            extensions: None,
+        }
     }
 }
 
 const PAST_THE_END: &str = "which is past the end of the file";
 
 /// Reads as many bytes as the header takes, and no more.
-fn parse(content: &mut Content) -> Result<NiftiHeader, ReadProblem> {
+fn parse(content: &mut Content, analyze: Analyze) -> Result<FileHeader, ReadProblem> {
     let mut head = [0; NIFTI2_BYTES];
-    let mut n = content.read(&mut head[..NIFTI1_BYTES])?;
+    let mut n = content.read(&mut head[..MGH_BYTES])?;
     let kind = detect(&head[..n], content.is_gzipped())?;
-    if matches!(kind, HeaderKind::Nifti2(_)) {
-        n += content.read(&mut head[NIFTI1_BYTES..])?;
+    let expected = kind.n_bytes();
+    n += content.read(&mut head[n..expected])?;
+    if n < expected {
+        return Err(ReadProblem::TruncatedHeader { found: n, expected });
     }
-    NiftiHeader::parse(kind, &head[..n])
+    let head = &head[..n];
+    match kind {
+        HeaderKind::Nifti1(order) => {
+            NiftiHeader::parse_1(Fields { head, order }, analyze).map(FileHeader::Nifti)
+        }
+        HeaderKind::Nifti2(order) => {
+            NiftiHeader::parse_2(Fields { head, order }).map(FileHeader::Nifti)
+        }
+        HeaderKind::Mgh => MghHeader::parse(head).map(FileHeader::Mgh),
+    }
 }
 
 /// Makes room for one more slab: for everything at first unless that is very much, then by doubling, so that a

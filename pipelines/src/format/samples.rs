@@ -1,6 +1,6 @@
 //! Stored numbers → f32.
 //!
-//! All ten real data types of NIfTI in both byte orders, scaled in f64. NaN and infinity become 0 and are counted.
+//! All ten real data types of NIfTI, and the five of MGH among them, in both byte orders, scaled in f64. NaN and infinity become 0 and are counted.
 
 use super::error::ReadProblem;
 use super::header::{ByteOrder, NiftiHeader};
@@ -46,6 +46,28 @@ impl SampleType {
             2304 => "RGBA colour (RGB colour with transparency, 32 bits)",
             1536 => "float128",
             _ => "no NIfTI type",
+        };
+        Err(ReadProblem::DataType {
+            code: i32::from(code),
+            name,
+        })
+    }
+
+    /// From the `type` field of an MGH file.
+    ///
+    /// # Errors
+    /// [`ReadProblem::DataType`] for what FreeSurfer does not write any more, or never did.
+    pub(super) fn from_mgh_code(code: i32) -> Result<Self, ReadProblem> {
+        let name = match code {
+            0 => return Ok(Self::Uint8),
+            1 => return Ok(Self::Int32),
+            3 => return Ok(Self::Float32),
+            4 => return Ok(Self::Int16),
+            10 => return Ok(Self::Uint16),
+            2 => "64-bit integers of MGH",
+            5 => "bit map",
+            6 => "tensor",
+            _ => "no MGH type",
         };
         Err(ReadProblem::DataType { code, name })
     }
@@ -109,6 +131,15 @@ impl Decoder {
             order: header.order,
             scaling,
         })
+    }
+
+    /// Stored values as they are.
+    pub(super) fn unscaled(sample_type: SampleType, order: ByteOrder) -> Self {
+        Self {
+            sample_type,
+            order,
+            scaling: None,
+        }
     }
 
     /// Appends the values in `raw` to `out` and says how many were not finite (they are 0 now).

@@ -36,12 +36,6 @@ pub fn check_t1(scan: &Scan) -> Result<(), ReadProblem> {
 /// The part of [`check_t1`] that needs no voxels.
 pub(super) fn check_geometry(header: &ScanHeader) -> Result<(), ReadProblem> {
     let shape = header.stored_shape;
-    if header.n_volumes > 1 {
-        return Err(ReadProblem::SeveralVolumes {
-            count: header.n_volumes,
-            rank: 4,
-        });
-    }
     if shape.0.contains(&1) {
         return Err(ReadProblem::SingleSlice { shape });
     }

@@ -1,6 +1,11 @@
 //! Files as they come, and files as they should not be.
 
+mod mgh;
+mod odd_files;
+mod odd_geometry;
+mod places;
 mod sample;
+mod volumes;
 
 use std::path::{Path, PathBuf};
 
