@@ -2,8 +2,9 @@
 //!
 //! The data's way: [`mod@format`] reads a scan file, [`orient`] turns it to RAS+, [`mod@preprocess`] takes it through
 //! the steps of a [`recipe`] ([`brain_network`], [`register`] to the [`template`], [`bias_field`], [`mask`],
-//! [`mod@resample`], [`intensity`], [`qc`]), [`cache`] keeps the result, [`batch`] does that for many scans at once and
-//! [`outputs`] writes it as files for other programs. [`space`] and [`volume`] hold what all of them speak of.
+//! [`mod@resample`], [`intensity`], [`qc`]), [`cache`] keeps the result, [`batch`] does that for many scans at once,
+//! [`outputs`] writes it as files for other programs and [`quality_page`] shows the quality of all of them. [`space`] and
+//! [`volume`] hold what all of them speak of.
 //!
 //! This crate knows nothing of ages or participants: a path comes in, a volume with its quality goes out. It never
 //! changes a scan and never goes to the network.
@@ -27,6 +28,7 @@ pub mod batch;
 pub mod cache;
 mod contact_sheet;
 pub mod outputs;
+pub mod quality_page;
 
 pub mod atomic;
 mod error;

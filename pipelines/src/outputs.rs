@@ -33,6 +33,11 @@ use crate::recipe::{GridSpace, MaskSource, Recipe};
 use crate::space::Affine;
 use crate::template::Template;
 
+/// How the name of the quality file ends, after the scan's and an underscore.
+pub(crate) const QC_ENDING: &str = "qc.json";
+/// The same for the picture.
+pub(crate) const PICTURE_ENDING: &str = "qc.png";
+
 /// What `STEM_qc.json` says.
 #[derive(Serialize)]
 struct QcFile<'a> {
@@ -70,7 +75,7 @@ pub fn write_outputs(
     let stem = stem_of(scan);
     let file = |ending: &str| folder.join(format!("{stem}_{ending}"));
     fs_err::create_dir_all(folder).map_err(Error::io("making the output folder", folder))?;
-    let qc_path = file("qc.json");
+    let qc_path = file(QC_ENDING);
     check_owner(&qc_path, scan, result)?;
 
     let mut read = read_scan(scan)?;
@@ -127,7 +132,7 @@ pub fn write_outputs(
         &qc_path,
         &qc_text(scan, result, recipe).map_err(Error::io("writing the file", &qc_path))?,
     )?;
-    let sheet_path = file("qc.png");
+    let sheet_path = file(PICTURE_ENDING);
     write_atomically(&sheet_path, |out| sheet.write_png(out))
         .map_err(Error::io("writing the picture", &sheet_path))?;
     let mut paths = vec![volume_path, mask_path, grid_mask_path];

@@ -8,6 +8,7 @@ use brainage_pipelines::batch::{Batch, ScanOutcome, ScanReport, preprocess_scans
 use brainage_pipelines::cache::Cache;
 use brainage_pipelines::format::write_nifti;
 use brainage_pipelines::outputs::write_outputs;
+use brainage_pipelines::quality_page::{RefusedScan, write_quality_page};
 use brainage_pipelines::recipe::Recipe;
 use brainage_pipelines::template::template;
 use brainage_pipelines::{Affine, Volume, VoxelShape};
@@ -92,4 +93,17 @@ fn a_truncated_scan_is_refused_the_others_are_done_and_found_again() {
     let result = entry.preprocessed().unwrap();
     let files = write_outputs(&path("out"), &scans[2], &result, &recipe, template).unwrap();
     assert_eq!(files.len(), 6);
+
+    // The page is made of what was just written, and of what was refused.
+    let page = write_quality_page(&path("out"), &RefusedScan::of(&second)).unwrap();
+    let page = fs_err::read_to_string(page).unwrap();
+    for text in [
+        "<h3>sub-2.nii.gz</h3>",
+        "<h3>sub-3</h3>",
+        "sub-3_qc.png",
+        "recipe coarse",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    assert!(!page.contains("Unreadable"));
 }

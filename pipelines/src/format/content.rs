@@ -57,7 +57,7 @@ impl Content {
             file: opened.reader,
             file_bytes: opened.bytes,
             hasher: blake3::Hasher::new(),
-            chunk: vec![0; (metadata.len() as usize).clamp(SMALLEST_CHUNK, CHUNK)],
+            chunk: vec![0; (opened.bytes as usize).clamp(SMALLEST_CHUNK, CHUNK)],
             unread: 0..0,
             file_ended: false,
             gzip: None,
