@@ -14,6 +14,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::outputs::write_outputs;
 use brainage_pipelines::preprocess::preprocess;
 use brainage_pipelines::recipe::Recipe;
@@ -54,7 +55,15 @@ fn main() {
             result.qc
         );
         if out != "-" {
-            write_outputs(Path::new(out), scan, &result, &recipe, template).expect("no outputs");
+            write_outputs(
+                Path::new(out),
+                scan,
+                ReadOptions::default(),
+                &result,
+                &recipe,
+                template,
+            )
+            .expect("no outputs");
         }
     }
 }

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::cache::{Cache, CacheEntry, CacheKey};
 use crate::error::Error;
 use crate::format::{ReadOptions, open_bytes, read_scan_with};
-use crate::preprocess::{Preprocessed, preprocess};
+use crate::preprocess::{Preprocessed, preprocess_watched};
 use crate::recipe::Recipe;
 use crate::template::Template;
 
@@ -26,6 +26,8 @@ pub const STOPPED: &str = "stopped";
 /// What a batch of scans has in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
+    /// What is decided about files that leave something open.
+    pub read: ReadOptions,
     /// What is done to each scan.
     pub recipe: &'a Recipe,
     /// What each scan is registered to.
@@ -82,7 +84,9 @@ pub fn preprocess_scans(
     batch: &Batch<'_>,
     on_done: &(dyn Fn(usize, &ScanReport) + Sync),
 ) -> Vec<ScanReport> {
-    let make = |scan: &Path| preprocess(scan, batch.recipe, batch.template);
+    let make = |scan: &Path| {
+        preprocess_watched(scan, batch.read, batch.recipe, batch.template, &mut |_| ())
+    };
     run(scans, batch, &make, on_done)
 }
 
@@ -157,7 +161,7 @@ fn cached_or_made(
     make: &(dyn Fn(&Path) -> Result<Preprocessed, Error> + Sync),
 ) -> Result<ScanOutcome, Error> {
     let key_of = |file_hash| Cache::key(file_hash, batch.recipe, batch.template);
-    if let Some(file_hash) = hash_of(scan, ReadOptions::default())
+    if let Some(file_hash) = hash_of(scan, batch.read)
         && let Some(entry) = batch.cache.get(&key_of(file_hash))?
     {
         return Ok(ScanOutcome::Cached(entry));
@@ -276,6 +280,7 @@ mod tests {
         fn run(&self, on_done: &(dyn Fn(usize, &ScanReport) + Sync)) -> Vec<ScanReport> {
             let template = template().unwrap();
             let batch = Batch {
+                read: ReadOptions::default(),
                 recipe: &self.recipe,
                 template,
                 cache: &self.cache,

@@ -24,7 +24,7 @@ use crate::atomic::write_atomically;
 use crate::bias_field::BiasField;
 use crate::contact_sheet::contact_sheet;
 use crate::error::{Error, shown};
-use crate::format::{read_scan, write_nifti, write_nifti_mask};
+use crate::format::{ReadOptions, read_scan_with, write_nifti, write_nifti_mask};
 use crate::orient::Reorientation;
 use crate::prepared::prepare;
 use crate::preprocess::{Preprocessed, learned_mask};
@@ -68,6 +68,7 @@ struct Owner {
 pub fn write_outputs(
     folder: &Path,
     scan: &Path,
+    options: ReadOptions,
     result: &Preprocessed,
     recipe: &Recipe,
     template: &Template,
@@ -78,7 +79,7 @@ pub fn write_outputs(
     let qc_path = file(QC_ENDING);
     check_owner(&qc_path, scan, result)?;
 
-    let mut read = read_scan(scan)?;
+    let mut read = read_scan_with(scan, options)?;
     // It is not kept, since nothing else needs it; the same scan has the same mask again.
     let brain = match recipe.mask.source {
         MaskSource::Template | MaskSource::Refined => None,
@@ -238,6 +239,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::format::read_scan;
     use crate::qc::QcVerdict;
     use crate::space::VoxelShape;
     use crate::template::template;
@@ -281,7 +283,15 @@ mod tests {
         let scan = folder.path().join("sub-01_T1w.nii.gz");
         let result = scan_and_result(&scan, 1.0);
         let (out, recipe) = (folder.path().join("out"), Recipe::named("coarse").unwrap());
-        let files = write_outputs(&out, &scan, &result, &recipe, template().unwrap()).unwrap();
+        let files = write_outputs(
+            &out,
+            &scan,
+            ReadOptions::default(),
+            &result,
+            &recipe,
+            template().unwrap(),
+        )
+        .unwrap();
         let names: Vec<_> = files
             .iter()
             .map(|file| file.file_name().unwrap().to_str().unwrap())
@@ -351,7 +361,15 @@ mod tests {
         let out = folder.path().join("out");
         let write = |recipe: &str| {
             let recipe = Recipe::named(recipe).unwrap();
-            write_outputs(&out, &scan, &result, &recipe, template().unwrap()).unwrap()
+            write_outputs(
+                &out,
+                &scan,
+                ReadOptions::default(),
+                &result,
+                &recipe,
+                template().unwrap(),
+            )
+            .unwrap()
         };
         let path = out.join("sub-01_T1w_biasfield.nii.gz");
         assert!(write("standard").contains(&path));
@@ -374,7 +392,14 @@ mod tests {
             fs_err::create_dir_all(folder.path().join(of)).unwrap();
             let scan = folder.path().join(of).join("T1.nii.gz");
             let result = scan_and_result(&scan, gain);
-            write_outputs(&out, &scan, &result, &recipe, template().unwrap())
+            write_outputs(
+                &out,
+                &scan,
+                ReadOptions::default(),
+                &result,
+                &recipe,
+                template().unwrap(),
+            )
         };
         write("a", 1.0).unwrap();
         write("a", 2.0).unwrap();

@@ -10,7 +10,7 @@ mod learned;
 
 use crate::error::Error;
 use crate::field_of_view::without_neck;
-use crate::format::{AffineSource, read_t1_scan};
+use crate::format::{AffineSource, ReadOptions, read_t1_scan_with};
 use crate::intensity::{FEWEST_VOXELS, Unusable, normalize};
 use crate::mask::{PlacedMask, template_mask_on_grid};
 use crate::prepared::prepare;
@@ -101,20 +101,21 @@ pub fn preprocess(
     recipe: &Recipe,
     template: &Template,
 ) -> Result<Preprocessed, Error> {
-    preprocess_watched(path, recipe, template, &mut |_| ())
+    preprocess_watched(path, ReadOptions::default(), recipe, template, &mut |_| ())
 }
 
-/// As [`preprocess`]; `after` hears of each stage as it ends.
+/// As [`preprocess`], of a scan that leaves something open; `after` hears of each stage as it ends.
 ///
 /// # Errors
 /// As [`preprocess`].
 pub fn preprocess_watched(
     path: &Path,
+    options: ReadOptions,
     recipe: &Recipe,
     template: &Template,
     after: &mut dyn FnMut(Stage),
 ) -> Result<Preprocessed, Error> {
-    let mut scan = read_t1_scan(path)?;
+    let mut scan = read_t1_scan_with(path, options)?;
     after(Stage::Read);
     let Dof::Affine12 = recipe.registration.dof;
     let source = scan.header.affine_source;

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use brainage_pipelines::batch::{Batch, ScanOutcome, ScanReport, preprocess_scans};
 use brainage_pipelines::cache::Cache;
+use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::format::write_nifti;
 use brainage_pipelines::outputs::write_outputs;
 use brainage_pipelines::quality_page::{RefusedScan, write_quality_page};
@@ -57,6 +58,7 @@ fn a_truncated_scan_is_refused_the_others_are_done_and_found_again() {
     let cache = Cache::open(&path("cache")).unwrap();
     let (template, stop) = (template().unwrap(), AtomicBool::new(false));
     let batch = Batch {
+        read: ReadOptions::default(),
         recipe: &recipe,
         template,
         cache: &cache,
@@ -91,7 +93,15 @@ fn a_truncated_scan_is_refused_the_others_are_done_and_found_again() {
     assert!(distance.sqrt() < 1.0, "{center:?}");
 
     let result = entry.preprocessed().unwrap();
-    let files = write_outputs(&path("out"), &scans[2], &result, &recipe, template).unwrap();
+    let files = write_outputs(
+        &path("out"),
+        &scans[2],
+        batch.read,
+        &result,
+        &recipe,
+        template,
+    )
+    .unwrap();
     assert_eq!(files.len(), 6);
 
     // The page is made of what was just written, and of what was refused.

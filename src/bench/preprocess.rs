@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::preprocess::{Stage, preprocess_watched};
 use brainage_pipelines::recipe::Recipe;
 use brainage_pipelines::template::Template;
@@ -50,7 +51,7 @@ pub fn measure_stages(
             forget_peak();
             begun = Instant::now();
         };
-        preprocess_watched(scan, recipe, template, &mut after)?;
+        preprocess_watched(scan, ReadOptions::default(), recipe, template, &mut after)?;
     }
     let sums = (0..repeats).map(|run| seconds.iter().filter_map(|all| all.get(run)).sum());
     let sums: Vec<f64> = sums.collect();

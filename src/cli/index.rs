@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::config::project::Project;
 use crate::config::train::{BRAIN_CNN, TrainConfig};
 
+use super::upkeep::forget_withdrawn;
 use super::{CliError, Context, ExitStatus};
 
 /// List the scans of the cohorts in one index
@@ -76,6 +77,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if args.check {
         return Ok(ExitStatus::Done);
     }
+    forget_withdrawn(&listings, &context.cache(None)?, context)?;
     let rows = listings
         .into_iter()
         .flat_map(|listing| listing.rows)

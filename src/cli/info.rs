@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use brainage_pipelines::format::{AffineSource, ScanHeader, read_header, read_scan};
+use brainage_pipelines::format::{
+    AffineSource, ReadOptions, ScanHeader, read_header_with, read_scan_with,
+};
 use brainage_pipelines::orient::Reorientation;
 use brainage_pipelines::{Volume, VoxelShape};
 use serde::Serialize;
@@ -18,6 +20,12 @@ use super::{CliError, Context, ExitStatus};
 pub struct Args {
     /// Scan file
     scan: PathBuf,
+    /// Take this volume, from 0, where the file holds several
+    #[arg(long, value_name = "N")]
+    volume: Option<usize>,
+    /// Read an Analyze 7.5 pair, whose x is taken to run to the left
+    #[arg(long)]
+    analyze: bool,
     /// Also the value of this voxel (RAS+, from 0); repeatable
     #[arg(long, value_name = "I,J,K", value_parser = parse_voxel)]
     at: Vec<[usize; 3]>,
@@ -48,7 +56,11 @@ struct Answer {
 /// # Errors
 /// Where the file cannot be read, or a voxel is outside it.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    let header = read_header(&args.scan)?;
+    let options = ReadOptions {
+        volume: args.volume,
+        analyze: args.analyze,
+    };
+    let header = read_header_with(&args.scan, options)?;
     let mut answer = Answer::of_header(&header);
     for at in &args.at {
         if !answer.holds(*at) {
@@ -61,8 +73,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             return Err(CliError::usage(message, "voxels count from 0, on RAS+ axes").into());
         }
     }
-    if header.n_volumes == 1 {
-        let scan = read_scan(&args.scan)?;
+    if header.n_volumes == 1 || args.volume.is_some() {
+        let scan = read_scan_with(&args.scan, options)?;
         answer.warnings = scan.header.warnings;
         answer.add_values(&scan.volume, &args.at);
     } else if !args.at.is_empty() {
@@ -71,11 +83,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             header.n_volumes,
             args.scan.display()
         );
-        return Err(CliError::failed(message, "save one volume as a file of its own").into());
+        return Err(CliError::failed(message, "choose one with --volume N, from 0").into());
     } else {
-        answer
-            .warnings
-            .push("values were not read: the file holds several volumes".into());
+        answer.warnings.push(
+            "values were not read: the file holds several volumes, choose one with --volume".into(),
+        );
     }
     context.printer.object(&answer)?;
     for line in answer.lines(&args.at) {

@@ -27,6 +27,7 @@ pub mod report;
 pub mod synth;
 pub mod train;
 pub mod training;
+mod upkeep;
 pub mod view;
 pub mod worker;
 

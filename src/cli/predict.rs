@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use brainage_pipelines::batch::{Batch, preprocess_scans};
+use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::template::template;
 
 use crate::engine::device::{DeviceName, open_one};
@@ -69,6 +70,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let mut n_refused = done.iter().filter(|row| row.error.is_some()).count();
     let rest = scans.get(done.len()..).unwrap_or_default();
     let batch = Batch {
+        read: ReadOptions::default(),
         recipe: &predictor.recipe,
         template,
         cache: &cache,

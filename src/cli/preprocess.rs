@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use brainage_pipelines::batch::{Batch, ScanOutcome, ScanReport, preprocess_scans};
+use brainage_pipelines::cache::{Cache, PurgeMode};
+use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::outputs::write_outputs;
+use brainage_pipelines::quality_page::{RefusedScan, write_quality_page};
 use brainage_pipelines::recipe::Recipe;
-use brainage_pipelines::template::{Template, template};
+use brainage_pipelines::template::template;
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -13,20 +16,25 @@ use serde::Serialize;
 use super::bench::at_least_one;
 use super::index::list_all;
 use super::scans::resolve_scans;
-use super::{CliError, Context, ExitStatus};
+use super::{CliError, Context, ExitStatus, upkeep};
 
 /// Preprocess scans into the cache
 ///
 /// Scans that are in the cache already are not done again. A scan that cannot be used is listed with the reason, and
 /// the rest goes on.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 #[command(
     after_help = "Examples:\n  brainage preprocess --cohorts ukbb\n  brainage preprocess scans/ --out preprocessed\n  \
     brainage preprocess --cohorts ukbb --shard 3/16\n  brainage preprocess --recipe standard --show-recipe > mine.toml"
 )]
 pub struct Args {
     /// Scan files, folders or patterns
-    #[arg(required_unless_present_any = ["cohorts", "show_recipe"], conflicts_with = "cohorts")]
+    #[arg(required_unless_present_any = ["cohorts", "show_recipe", "gc", "verify"],
+        conflicts_with_all = ["cohorts", "gc", "verify"])]
     scans: Vec<PathBuf>,
     /// Cohorts of the project file
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -37,6 +45,21 @@ pub struct Args {
     /// Print the recipe with all its settings, as a file that `--recipe` takes, and do nothing else
     #[arg(long)]
     show_recipe: bool,
+    /// Take this volume, from 0, of scans that hold several; otherwise such scans are refused
+    #[arg(long, value_name = "N")]
+    volume: Option<usize>,
+    /// Read Analyze 7.5 pairs too, whose x is taken to run to the left
+    #[arg(long)]
+    analyze: bool,
+    /// Remove the entries that no scan of the project's cohorts needs, and what a crash left
+    #[arg(long, conflicts_with_all = ["cohorts", "verify", "shard", "out"])]
+    gc: bool,
+    /// With --gc: only say what would be removed
+    #[arg(long, requires = "gc")]
+    dry_run: bool,
+    /// Read every entry of the cache and say which are damaged
+    #[arg(long, conflicts_with_all = ["cohorts", "shard", "out"])]
+    verify: bool,
     /// How many scans are in work at once; otherwise as many as the machine has cores
     ///
     /// Each takes about 300 MB, up to 700 MB with the learned mask.
@@ -88,6 +111,18 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         context.printer.line(recipe.to_toml().trim_end())?;
         return Ok(ExitStatus::Done);
     }
+    if args.verify {
+        return upkeep::verify(&context.cache(args.cache.as_deref())?, context);
+    }
+    if args.gc {
+        let cache = context.cache(args.cache.as_deref())?;
+        let mode = if args.dry_run {
+            PurgeMode::Count
+        } else {
+            PurgeMode::Remove
+        };
+        return upkeep::purge(&cache, &recipe, args.read_options(), mode, context);
+    }
     match args.jobs {
         None => preprocess(args, &recipe, context),
         Some(jobs) => ThreadPoolBuilder::new()
@@ -99,10 +134,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
 
 /// In the pool of the caller.
 fn preprocess(args: &Args, recipe: &Recipe, context: &Context) -> anyhow::Result<ExitStatus> {
-    let scans = Shard::pick(args.shard, scans_of(args, context)?);
     let cache = context.cache(args.cache.as_deref())?;
+    let scans = Shard::pick(args.shard, scans_of(args, &cache, context)?);
     let template = template()?;
     let batch = Batch {
+        read: args.read_options(),
         recipe,
         template,
         cache: &cache,
@@ -114,7 +150,13 @@ fn preprocess(args: &Args, recipe: &Recipe, context: &Context) -> anyhow::Result
     let reports = preprocess_scans(&scans, &batch, &|_, _| progress.advance(1));
     drop(progress);
     let answers = match &args.out {
-        Some(out) => with_outputs(&reports, out, recipe, template, context)?,
+        Some(out) => {
+            let answers = with_outputs(&reports, out, &batch, context)?;
+            let page = write_quality_page(out, &refused(&answers))?;
+            let said = format!("all scans on one page: `{}`", page.display());
+            context.printer.status(&said);
+            answers
+        }
         None => reports.iter().map(ScanAnswer::of).collect(),
     };
     tell(&answers, context)?;
@@ -145,14 +187,14 @@ pub(super) fn read_recipe(name: &str) -> anyhow::Result<Recipe> {
     Ok(Recipe::named(name)?)
 }
 
-fn scans_of(args: &Args, context: &Context) -> anyhow::Result<Vec<PathBuf>> {
+fn scans_of(args: &Args, cache: &Cache, context: &Context) -> anyhow::Result<Vec<PathBuf>> {
     if args.cohorts.is_empty() {
         return resolve_scans(&args.scans);
     }
     let cohorts = context.required_project()?.cohorts_named(&args.cohorts)?;
-    let rows = list_all(&cohorts, context)?
-        .into_iter()
-        .flat_map(|listing| listing.rows);
+    let listings = list_all(&cohorts, context)?;
+    upkeep::forget_withdrawn(&listings, cache, context)?;
+    let rows = listings.into_iter().flat_map(|listing| listing.rows);
     let scans: Vec<PathBuf> = rows.map(|row| row.scan).collect();
     if scans.is_empty() {
         let hint = "`brainage index --check` says what was skipped and why";
@@ -165,8 +207,7 @@ fn scans_of(args: &Args, context: &Context) -> anyhow::Result<Vec<PathBuf>> {
 fn with_outputs(
     reports: &[ScanReport],
     out: &Path,
-    recipe: &Recipe,
-    template: &Template,
+    batch: &Batch<'_>,
     context: &Context,
 ) -> anyhow::Result<Vec<ScanAnswer>> {
     fs_err::create_dir_all(out)?;
@@ -176,9 +217,10 @@ fn with_outputs(
     let answer = |report: &ScanReport| {
         let mut answer = ScanAnswer::of(report);
         if let Some(entry) = report.outcome.entry() {
-            let written = entry
-                .preprocessed()
-                .and_then(|result| write_outputs(out, &report.scan, &result, recipe, template));
+            let (recipe, template) = (batch.recipe, batch.template);
+            let written = entry.preprocessed().and_then(|result| {
+                write_outputs(out, &report.scan, batch.read, &result, recipe, template)
+            });
             if let Err(error) = written {
                 answer.status = "refused";
                 answer.hint = error.hint();
@@ -189,6 +231,18 @@ fn with_outputs(
         answer
     };
     Ok(reports.par_iter().with_max_len(1).map(answer).collect())
+}
+
+/// For the page that shows all scans.
+fn refused(answers: &[ScanAnswer]) -> Vec<RefusedScan> {
+    let of = |answer: &ScanAnswer| {
+        Some(RefusedScan {
+            scan: answer.scan.clone(),
+            reason: answer.error.clone()?,
+            hint: answer.hint.map(str::to_owned),
+        })
+    };
+    answers.iter().filter_map(of).collect()
 }
 
 fn tell(answers: &[ScanAnswer], context: &Context) -> anyhow::Result<()> {
@@ -228,6 +282,15 @@ fn named(text: &str, scan: &Path) -> String {
         text.to_owned()
     } else {
         format!("{text}: `{scan}`")
+    }
+}
+
+impl Args {
+    fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            volume: self.volume,
+            analyze: self.analyze,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use brainage_cohorts::{Cohort, CohortIndex, SplitProtocol};
+use brainage_pipelines::cache::Cache;
 
 use crate::config::train::{BRAIN_CNN, TrainConfig};
 use crate::engine::device::DeviceName;
@@ -64,16 +65,16 @@ pub struct Args {
 /// # Errors
 /// Where the project, the config, a cohort or a device is not usable, or a file cannot be written.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    let cache = context.cache(args.cache.as_deref())?;
     let (config, run, index) = match &args.resume {
         Some(folder) => resumed(folder)?,
-        None => started(args, context)?,
+        None => started(args, &cache, context)?,
     };
     let devices = if args.devices.is_empty() {
         config.train.devices.clone()
     } else {
         args.devices.clone()
     };
-    let cache = context.cache(args.cache.as_deref())?;
     let placement = place(&config, &run, &devices, &context.printer)?;
     let config = TrainConfig {
         model: with_cuts(&config.model, placement.cuts.clone()),
@@ -98,7 +99,11 @@ fn resumed(folder: &Path) -> anyhow::Result<(TrainConfig, RunDir, CohortIndex)> 
     Ok((config, run, index))
 }
 
-fn started(args: &Args, context: &Context) -> anyhow::Result<(TrainConfig, RunDir, CohortIndex)> {
+fn started(
+    args: &Args,
+    cache: &Cache,
+    context: &Context,
+) -> anyhow::Result<(TrainConfig, RunDir, CohortIndex)> {
     let project = context.required_project()?;
     let mut cohorts: Vec<Cohort> = Vec::new();
     for name in &args.cohorts {
@@ -130,7 +135,7 @@ fn started(args: &Args, context: &Context) -> anyhow::Result<(TrainConfig, RunDi
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(format!("{today}-{}", names.join("-"))));
     let run = RunDir::create(folder)?;
-    let index = training::index_cohorts(&cohorts, &config, &args.split, &context.printer)?;
+    let index = training::index_cohorts(&cohorts, &config, &args.split, cache, context)?;
     index.write_csv(&run.index())?;
     run.write_config(&config.to_toml()?)?;
     Ok((config, run, index))

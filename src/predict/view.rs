@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use brainage_pipelines::batch::{Batch, ScanOutcome, preprocess_scans};
 use brainage_pipelines::cache::Cache;
+use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::template::template;
 use brainage_viewer::{Prediction, Predictor};
 
@@ -42,6 +43,7 @@ impl Predictor for ViewPredictor {
             template().map_err(|e| e.to_string())?,
         );
         let batch = Batch {
+            read: ReadOptions::default(),
             recipe: &self.predictor.recipe,
             template,
             cache: &self.cache,

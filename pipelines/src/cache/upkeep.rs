@@ -186,6 +186,19 @@ impl Cache {
         Ok(purged)
     }
 
+    /// Removes the entry of this key, if there is one, however young; whether there was.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be removed.
+    pub fn remove(&self, key: &CacheKey) -> Result<bool, Error> {
+        let path = self.path_of(key);
+        match fs_err::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("removing the cache entry", &path)(error)),
+        }
+    }
+
     fn contents(&self) -> Result<Contents, Error> {
         let mut contents = Contents::default();
         for folder in listed(self.root())? {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::bias_field::estimate_bias_field;
-use crate::format::read_scan;
+use crate::format::{read_scan, read_t1_scan};
 use crate::mask::template_mask_on_scan;
 use crate::orient::to_ras_plus;
 use crate::outputs::write_outputs;
@@ -215,7 +215,15 @@ fn the_learned_mask_is_written_on_the_scans_own_voxels() {
     let path = folder.join(format!("ixi/{}-T1.nii.gz", IXI[1]));
     let done = preprocessed_by(&learned(), &path);
     assert_eq!(done.qc.verdict, QcVerdict::Pass, "{:?}", done.qc);
-    let files = write_outputs(out.path(), &path, &done, &learned(), template).unwrap();
+    let files = write_outputs(
+        out.path(),
+        &path,
+        ReadOptions::default(),
+        &done,
+        &learned(),
+        template,
+    )
+    .unwrap();
     let scan = read_scan(&path).unwrap();
     let brain = learned_mask(&scan.volume, scan.header.affine_source, template);
     let written = read_scan(&files[1]).unwrap().volume;

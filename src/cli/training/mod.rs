@@ -12,6 +12,7 @@ use brainage_cohorts::{Cohort, CohortIndex, Split, SplitFractions, SplitProtocol
 use brainage_cohorts::{assign_splits_by, check_leakage, list_cohort};
 use brainage_pipelines::batch::{Batch, ScanOutcome, ScanReport, preprocess_scans};
 use brainage_pipelines::cache::Cache;
+use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::qc::QcVerdict;
 use brainage_pipelines::recipe::{OutputGrid, Recipe};
 use brainage_pipelines::template::template;
@@ -24,6 +25,7 @@ use crate::model_file::{Model, ModelFacts, TrainingSummary};
 use crate::report::write_report;
 use crate::run::dir::RunDir;
 
+use super::upkeep::forget_withdrawn;
 use super::{CliError, Context, Printer, report};
 use place::Placement;
 
@@ -43,7 +45,7 @@ pub struct Request<'a> {
     pub context: &'a Context,
 }
 
-/// Lists cohorts and splits their participants.
+/// Lists cohorts and splits their participants; what the cache holds of withdrawn ones is removed.
 ///
 /// # Errors
 /// Where a cohort cannot be listed, the cohort to leave out is none of them, or one participant came into two splits.
@@ -51,8 +53,10 @@ pub fn index_cohorts(
     cohorts: &[Cohort],
     config: &TrainConfig,
     protocol: &SplitProtocol,
-    printer: &Printer,
+    cache: &Cache,
+    context: &Context,
 ) -> anyhow::Result<CohortIndex> {
+    let printer = &context.printer;
     let mut index = CohortIndex { rows: Vec::new() };
     for cohort in cohorts {
         let listing = list_cohort(cohort)?;
@@ -71,6 +75,7 @@ pub fn index_cohorts(
         for warning in &listing.warnings {
             printer.warning(&format!("{}: {warning}", cohort.name));
         }
+        forget_withdrawn(std::slice::from_ref(&listing), cache, context)?;
         index.rows.extend(listing.rows);
     }
     let split = config.data.split;
@@ -198,6 +203,7 @@ fn preprocess(request: &Request<'_>, recipe: &Recipe) -> anyhow::Result<Vec<Scan
     } = request;
     let scans: Vec<PathBuf> = index.rows.iter().map(|row| row.scan.clone()).collect();
     let batch = Batch {
+        read: ReadOptions::default(),
         recipe,
         template: template()?,
         cache,
