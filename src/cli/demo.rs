@@ -76,7 +76,7 @@ const SECONDS_FIXED: f64 = 8.0;
 /// Seconds of two cores to make, preprocess and predict a head.
 const SECONDS_PER_HEAD: f64 = 0.8;
 /// Seconds of two cores to learn from a scan once.
-const SECONDS_PER_SAMPLE: f64 = 0.08;
+const SECONDS_PER_SAMPLE: f64 = 0.03;
 
 /// See all of it work, without data
 ///
