@@ -1,5 +1,7 @@
 //! Looking after the cache, as the program's user does.
 
+#![expect(clippy::expect_used, reason = "what fails in a helper fails its test")]
+
 mod program;
 
 use std::path::Path;
@@ -9,21 +11,21 @@ use serde_json::Value;
 
 fn at(folder: &Path, words: &str) -> Answer {
     let words: Vec<&str> = words.split(' ').collect();
-    let answer = brainage(folder, &words).unwrap();
+    let answer = brainage(folder, &words).expect("the program runs");
     assert_eq!(answer.code, Some(0), "{words:?}: {}", answer.stderr);
     answer
 }
 
 fn json(answer: &Answer) -> Value {
-    serde_json::from_str(&answer.stdout).unwrap()
+    serde_json::from_str(&answer.stdout).expect("JSON")
 }
 
 /// A project with one cohort of three synthetic heads, all of them in the cache.
 fn study() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let project =
         "[cohorts.study]\nlayout = \"bids\"\nroot = \"study\"\n\n[cache]\ndir = \"cache\"\n";
-    fs_err::write(folder.path().join("brainage.toml"), project).unwrap();
+    fs_err::write(folder.path().join("brainage.toml"), project).expect("written");
     at(
         folder.path(),
         "synth --layout bids --subjects 3 --voxel-size 4 --out study",
@@ -38,7 +40,7 @@ fn study() -> tempfile::TempDir {
 fn n_entries(folder: &Path) -> u64 {
     let verified = json(&at(folder, "preprocess --verify --json"));
     assert_eq!(verified["damaged"], Value::Array(Vec::new()));
-    verified["whole"]["n"].as_u64().unwrap()
+    verified["whole"]["n"].as_u64().expect("a number")
 }
 
 #[test]
