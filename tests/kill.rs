@@ -19,10 +19,12 @@ use rand_chacha::ChaCha8Rng;
 
 const HEADS: &str = "8";
 const EPOCHS: u64 = 8;
-/// Kills spread over the run: one before the first step, the others after 0/12, 1/12 … 11/12 of all steps.
+/// Kills spread over the run: one before the first step, the others after 0/16, 1/16 … 11/16 of all steps. What is left
+/// then is room for a busy machine, which says late how far it came.
 const KILLS: u64 = 13;
-/// Kills that have to find the program running. The last ones may come late: a busy machine says late how far it came.
-const FEWEST_KILLS: u64 = 9;
+const PARTS: u64 = 16;
+/// Kills that have to find the program running.
+const FEWEST_KILLS: u64 = 10;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 /// How long the program may take to come so far; a hundred times what it takes.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -215,7 +217,7 @@ fn a_training_that_is_killed_again_and_again_ends_with_the_bytes_of_one_that_nev
         let mut program = life().spawn().expect("started");
         let (n_steps, longest) = match number.checked_sub(1) {
             None => (0, study.took / 2),
-            Some(part) => (study.n_steps() * part / (KILLS - 1), study.step),
+            Some(part) => (study.n_steps() * part / PARTS, study.step),
         };
         if wait_for(&mut program, &log, n_steps) {
             sleep(longest.mul_f64(rng.random_range(0.0..1.0)));
