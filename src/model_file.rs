@@ -3,7 +3,11 @@
 //! Tensors are the folded network, dense, named `block.K.path`; the metadata key `brainage` holds a [`Description`] as
 //! JSON. Version 1. What is loaded is checked: version, hash of the weights, name and shape of every tensor.
 
+mod images;
+
 use std::path::Path;
+
+pub use images::TrainingImages;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -11,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::seed::Seed;
 use crate::engine::target::AgeTarget;
 use crate::eval::bias::BiasCorrection;
+use crate::eval::conformal::ConformalInterval;
 use crate::models::parameters::{self, NamedTensors};
 use crate::models::{Block, ModelConfig, Network, ParameterCounts, Regime};
 use crate::nn::weight::WeightForm;
@@ -82,6 +87,12 @@ pub struct ModelFacts {
     pub target: AgeTarget,
     /// Fitted on the validation set only; `None` where it was too small.
     pub bias_correction: Option<BiasCorrection>,
+    /// Calibrated interval, fitted on the validation set only; `None` where it was too small.
+    #[serde(default)]
+    pub interval: Option<ConformalInterval>,
+    /// Which images trained it; empty in files of earlier versions.
+    #[serde(default)]
+    pub training_images: TrainingImages,
     /// How it was trained.
     pub training: TrainingSummary,
 }
@@ -249,6 +260,8 @@ mod tests {
             template_hash: "1".into(),
             target: AgeTarget::of(Loss::Mae, &[30.0, 70.0]).unwrap(),
             bias_correction: None,
+            interval: None,
+            training_images: TrainingImages::default(),
             training: TrainingSummary {
                 cohorts: vec!["bids".into()],
                 n_training: 8,

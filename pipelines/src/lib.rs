@@ -27,6 +27,7 @@ pub mod resample;
 pub mod batch;
 pub mod cache;
 mod contact_sheet;
+pub mod map_back;
 pub mod outputs;
 pub mod quality_page;
 

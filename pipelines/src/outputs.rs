@@ -163,7 +163,7 @@ fn write_bias_field(
 }
 
 /// The scan's file name without the endings of scan files.
-fn stem_of(scan: &Path) -> String {
+pub fn stem_of(scan: &Path) -> String {
     let name = scan
         .file_name()
         .unwrap_or_default()

@@ -1,7 +1,7 @@
 //! Tables of ages, and how they are joined with predictions.
 //!
 //! Any CSV (or TSV) with a column `age_years` or `age`, and `scan` or `participant_id`: an `index.csv`, the `ages.csv` of
-//! a synthetic folder, or one's own. `session_id`, `sex`, `cohort` and `group_key` are used where they are there. A
+//! a synthetic folder, or one's own. `session_id`, `sex`, `cohort`, `site` and `group_key` are used where they are there. A
 //! prediction finds its row by the scan's path, else by its file name where only one row has it, else by participant
 //! and session.
 
@@ -12,7 +12,7 @@ use anyhow::Context as _;
 
 use crate::eval::Case;
 use crate::predict::predictor::Visit;
-use crate::predict::table::PredictionRow;
+use crate::predict::row::PredictionRow;
 
 use super::CliError;
 
@@ -30,6 +30,7 @@ struct AgeRow {
     age_years: f64,
     sex: String,
     cohort: String,
+    site: String,
     group_key: String,
 }
 
@@ -134,6 +135,7 @@ impl AgeTable {
                 age_years,
                 sex: field("sex"),
                 cohort: field("cohort"),
+                site: field("site"),
                 group_key: field("group_key"),
             });
         }
@@ -194,6 +196,40 @@ impl AgeTable {
             })
             .unwrap_or_default()
     }
+
+    /// Who is meant by names that a scan's path holds: with or without `sub-` and `ses-`.
+    pub fn visit_of_participant(&self, named: &Visit) -> Option<Visit> {
+        let bare = |id: &Option<String>, prefix: &str| {
+            let id = id.as_deref()?;
+            Some(id.strip_prefix(prefix).unwrap_or(id).to_owned())
+        };
+        let participants = [
+            named.participant_id.clone(),
+            bare(&named.participant_id, "sub-"),
+        ];
+        let sessions = [
+            named.session_id.clone(),
+            bare(&named.session_id, "ses-"),
+            None,
+        ];
+        for participant_id in participants.into_iter().flatten() {
+            for session_id in &sessions {
+                let row = PredictionRow {
+                    participant_id: Some(participant_id.clone()),
+                    session_id: session_id.clone(),
+                    ..PredictionRow::default()
+                };
+                if let Some(found) = self.find(&row) {
+                    return Some(Visit {
+                        participant_id: Some(participant_id),
+                        session_id: named.session_id.clone(),
+                        age_years: Some(found.age_years),
+                    });
+                }
+            }
+        }
+        None
+    }
 }
 
 /// Joins predictions with ages; without a table, with the ages that the predictions carry themselves.
@@ -228,14 +264,22 @@ pub fn join(predictions: &[PredictionRow], ages: Option<&AgeTable>) -> Joined {
         joined.cases.push(Case {
             scan: prediction.scan.clone(),
             participant_id,
+            session_id: prediction
+                .session_id
+                .clone()
+                .unwrap_or_else(|| text(|row| &row.session_id)),
             age_years,
             predicted_age_years,
             corrected_age_years: corrected_gap.map(|gap| age_years + gap),
+            head_sd_years: prediction.head_sd_years,
+            interval_years: prediction.interval_years(),
+            coverage: prediction.coverage,
             group_key: key
                 .into_iter()
                 .find(|key| !key.is_empty())
                 .unwrap_or_default(),
             cohort: named(cohort),
+            site: text(|row| &row.site),
             sex: named(text(|row| &row.sex)),
         });
     }
@@ -306,6 +350,16 @@ mod tests {
         );
         assert_eq!(age("c/x.nii", Some("p1")), Some(30.0));
         assert_eq!(age("z.nii", Some("p4")), Some(60.0));
+        let named = Visit {
+            participant_id: Some("sub-p4".into()),
+            ..Visit::default()
+        };
+        let found = ages.visit_of_participant(&named).unwrap();
+        assert_eq!(
+            (found.participant_id.as_deref(), found.age_years),
+            (Some("p4"), Some(60.0))
+        );
+        assert_eq!(ages.visit_of_participant(&Visit::default()), None);
         let visit = ages.visit_of(Path::new("b/y.nii"));
         assert_eq!(
             (visit.participant_id.as_deref(), visit.age_years),

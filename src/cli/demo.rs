@@ -401,14 +401,9 @@ mod tests {
     #[test]
     fn the_sentence_tells_a_bad_result_too() {
         let case = |age_years, predicted_age_years| crate::eval::Case {
-            scan: String::new(),
-            participant_id: String::new(),
             age_years,
             predicted_age_years,
-            corrected_age_years: None,
-            group_key: String::new(),
-            cohort: String::new(),
-            sex: String::new(),
+            ..Default::default()
         };
         let good = crate::eval::evaluate(&[case(30.0, 31.0), case(70.0, 69.0)], Some(50.0), 1);
         assert!(verdict(&good).contains("1.0 years off on average"));

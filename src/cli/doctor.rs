@@ -1,7 +1,6 @@
 //! `brainage doctor`: is everything there that the other commands need?
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use brainage_pipelines::cache::Cache;
 use brainage_pipelines::recipe::Recipe;
@@ -11,6 +10,8 @@ use serde::Serialize;
 use crate::engine::device::{n_cores, n_cuda_devices};
 
 use super::exit::error_line;
+use super::resources::{available_memory, free_disk, gigabytes};
+use super::selftest::{Agreement, SelfTest, TOLERANCE_YEARS};
 use super::{Context, ExitStatus};
 
 /// Memory that one scan takes at most while it is preprocessed, bytes.
@@ -22,8 +23,15 @@ const LEAST_DISK: u64 = 2 << 30;
 ///
 /// Versions, devices, threads, memory, disk, cache and project file: each OK, or what to do.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  brainage doctor")]
-pub struct Args {}
+#[command(after_help = "Examples:\n  brainage doctor\n  brainage doctor --selftest")]
+pub struct Args {
+    /// Also make, preprocess and predict a synthetic head, and compare with the numbers that must come out
+    #[arg(long)]
+    selftest: bool,
+    /// The same with this model, to make the numbers that are stored
+    #[arg(long, value_name = "FILE", hide = true)]
+    selftest_model: Option<PathBuf>,
+}
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -49,13 +57,15 @@ enum Status {
 #[derive(Serialize)]
 struct Answer {
     checks: Vec<Check>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selftest: Option<SelfTest>,
 }
 
 /// Looks at everything and says what was found; [`super::exit::FAILED`] where something will not work.
 ///
 /// # Errors
 /// With one line that counts the problems.
-pub fn run(_args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let mut checks = vec![
         version(),
         parts(),
@@ -65,6 +75,10 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         project(context),
     ];
     checks.extend(cache(context));
+    let selftest = selftest(args)?;
+    if let Some(found) = &selftest {
+        checks.push(compared(found)?);
+    }
     for check in &checks {
         let mark = match check.status {
             Status::Ok => "OK     ",
@@ -84,7 +98,7 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         .iter()
         .filter(|check| check.status == Status::Problem)
         .count();
-    context.printer.object(&Answer { checks })?;
+    context.printer.object(&Answer { checks, selftest })?;
     anyhow::ensure!(
         n_problems == 0,
         "{n_problems} of the checks found a problem"
@@ -119,6 +133,36 @@ impl Check {
             advice: advice.into(),
         }
     }
+}
+
+/// What came out of the self-test, where it was asked for.
+fn selftest(args: &Args) -> anyhow::Result<Option<SelfTest>> {
+    match &args.selftest_model {
+        Some(model) => Ok(Some(SelfTest::with_model(model)?)),
+        None if args.selftest => Ok(Some(SelfTest::run()?)),
+        None => Ok(None),
+    }
+}
+
+fn compared(found: &SelfTest) -> anyhow::Result<Check> {
+    let expected = SelfTest::expected()?;
+    let ages = |of: &SelfTest| {
+        let ages = of.block_ages_years.iter().map(|age| format!("{age:.3}"));
+        ages.collect::<Vec<_>>().join(", ")
+    };
+    let said = format!("a synthetic head is {} years old", ages(found));
+    Ok(match found.agreement(&expected) {
+        Agreement::Same => Check::ok("selftest", format!("{said}: as stored, bit for bit")),
+        Agreement::Close => Check::ok(
+            "selftest",
+            format!("{said}: within {TOLERANCE_YEARS} years of what is stored"),
+        ),
+        Agreement::Different => Check::problem(
+            "selftest",
+            format!("{said}, expected {}", ages(&expected)),
+            "this installation does not compute what it should: build it again, and report it if that does not help",
+        ),
+    })
 }
 
 fn version() -> Check {
@@ -162,8 +206,7 @@ fn cuda() -> Check {
 }
 
 fn memory() -> Check {
-    let text = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
-    let Some(available) = available_memory(&text) else {
+    let Some(available) = available_memory() else {
         return Check::note(
             "memory",
             "unknown on this system",
@@ -239,7 +282,7 @@ fn cache(context: &Context) -> Vec<Check> {
         let advice = "set `dir` of [cache] to a folder that can be written, or give --cache";
         Check::problem("cache", format!("`{shown}` cannot be written"), advice)
     };
-    vec![cache, disk(existing)]
+    vec![cache, disk(&existing)]
 }
 
 fn contents(folder: &Path) -> String {
@@ -253,10 +296,8 @@ fn contents(folder: &Path) -> String {
     }
 }
 
-fn disk(folder: PathBuf) -> Check {
-    let answer = Command::new("df").arg("-Pk").arg(folder).output().ok();
-    let free = answer.and_then(|answer| free_disk(&String::from_utf8_lossy(&answer.stdout)));
-    match free {
+fn disk(folder: &Path) -> Check {
+    match free_disk(folder) {
         Some(free) if free < LEAST_DISK => Check::note(
             "disk",
             format!("{} free for the cache", gigabytes(free)),
@@ -271,40 +312,9 @@ fn disk(folder: PathBuf) -> Check {
     }
 }
 
-/// `MemAvailable` of `/proc/meminfo`, bytes.
-fn available_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace()
-        .next()?
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1024)
-}
-
-/// The fourth column of what `df -Pk` says, bytes.
-fn free_disk(answer: &str) -> Option<u64> {
-    let mut fields = answer.lines().nth(1)?.split_whitespace();
-    fields.nth(3)?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_and_disk_are_read_from_what_the_system_says() {
-        let meminfo = "MemTotal:       16000 kB\nMemAvailable:    8000 kB\n";
-        assert_eq!(available_memory(meminfo), Some(8000 * 1024));
-        let df = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda1 100 60 40 60% /\n";
-        assert_eq!(free_disk(df), Some(40 * 1024));
-        assert_eq!((available_memory(""), free_disk("")), (None, None));
-    }
 
     #[test]
     fn what_is_embedded_in_the_program_is_whole() {

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use serde::Serialize;
 
+use crate::eval::comparison::Comparison;
 use crate::eval::{Evaluation, evaluate};
 use crate::model_file::{Description, Model};
-use crate::predict::table::{PredictionRow, read_predictions};
+use crate::predict::row::PredictionRow;
+use crate::predict::table::read_predictions;
 
 use super::ages::{AgeTable, Joined, join};
 use super::report::read_evaluation;
@@ -17,11 +20,12 @@ const BOOTSTRAP_SEED: u64 = 1;
 
 /// Say how good predictions are
 ///
-/// MAE with a 95 % bootstrap interval, RMSE, r, R² and the slope of the gap on age; by cohort, age and sex; before and
-/// after age-bias correction.
+/// MAE with a 95 % bootstrap interval, RMSE, r, R² and the slope of the gap on age; by cohort, age, sex and site; before
+/// and after age-bias correction; coverage of calibrated intervals; agreement of repeat scans; two models compared.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  brainage evaluate --run runs/2026-11-25-ukbb\n  \
+    brainage evaluate --predictions ours.csv --versus theirs.csv --ages ages.csv\n  \
     brainage evaluate --predictions predictions.csv --ages ages.csv --model model.safetensors"
 )]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["run", "predictions"]))]
@@ -35,6 +39,9 @@ pub struct Args {
     /// Table with age_years and scan or participant_id; otherwise the ages among the predictions
     #[arg(long, value_name = "FILE", conflicts_with = "run")]
     ages: Option<PathBuf>,
+    /// Another model's table of the same scans: their errors are compared by the paired bootstrap
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    versus: Option<PathBuf>,
     /// The model that predicted; predicting the mean age of its training is then the baseline
     #[arg(long, value_name = "FILE", conflicts_with = "run")]
     model: Option<PathBuf>,
@@ -54,9 +61,46 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             );
         }
     };
-    context.printer.object(&evaluation)?;
+    let versus = match (&args.versus, &args.predictions) {
+        (Some(other), Some(predictions)) => Some(compare(predictions, other, args)?),
+        _ => None,
+    };
+    context.printer.object(&Answer {
+        evaluation: &evaluation,
+        versus: versus.as_ref(),
+    })?;
     context.printer.line(evaluation.to_text().trim_end())?;
+    if let Some(comparison) = &versus {
+        context.printer.line(&comparison.to_text())?;
+    }
     Ok(ExitStatus::Done)
+}
+
+/// The answer for machines.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    evaluation: &'a Evaluation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    versus: Option<&'a Comparison>,
+}
+
+fn compare(first: &Path, second: &Path, args: &Args) -> anyhow::Result<Comparison> {
+    let ages = args.ages.as_deref().map(AgeTable::read).transpose()?;
+    let cases = |path: &Path| anyhow::Ok(join(&read_predictions(path)?, ages.as_ref()).cases);
+    let found = Comparison::of(&cases(first)?, &cases(second)?, BOOTSTRAP_SEED);
+    found.ok_or_else(|| {
+        let message = format!(
+            "no scan with an age is in both tables: `{}` and `{}`",
+            first.display(),
+            second.display()
+        );
+        CliError::failed(
+            message,
+            "compare predictions of the same scans, named alike",
+        )
+        .into()
+    })
 }
 
 fn of_run(run: &Path) -> anyhow::Result<Evaluation> {

@@ -9,7 +9,10 @@ pub mod context;
 pub mod exit;
 pub mod printer;
 pub mod progress;
+pub mod resources;
+pub mod saliency;
 pub mod scans;
+pub mod selftest;
 pub mod stop;
 
 pub mod ages;

@@ -1,12 +1,15 @@
 //! `SCANS…` of a command: files, folders and patterns become a list of files.
 //!
 //! A folder gives all scans below it, a pattern (`*` and `?` in the last part of a path) the files that fit. A file
-//! that was named outright is taken whatever its name; whether it is a scan shows when it is read.
+//! that was named outright is taken whatever its name; whether it is a scan shows when it is read. Of a BIDS data set (a
+//! folder with `dataset_description.json`) only the T1w images are taken, and nothing of its derivatives.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use brainage_pipelines::format::{find_scans, is_scan_name};
+
+use crate::predict::predictor::Visit;
 
 use super::exit::CliError;
 
@@ -27,7 +30,14 @@ pub fn resolve_scans(arguments: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 fn scans_of(argument: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let shown = argument.display();
     let found = if argument.is_dir() {
-        find_scans(argument).with_context(|| format!("folder cannot be searched: `{shown}`"))?
+        let scans = find_scans(argument)
+            .with_context(|| format!("folder cannot be searched: `{shown}`"))?;
+        if argument.join("dataset_description.json").is_file() {
+            let ours = scans.into_iter();
+            ours.filter(|scan| is_t1w_of(argument, scan)).collect()
+        } else {
+            scans
+        }
     } else if argument.exists() {
         return Ok(vec![argument.to_path_buf()]);
     } else if let Some(pattern) = pattern_of(argument) {
@@ -42,6 +52,64 @@ fn scans_of(argument: &Path) -> anyhow::Result<Vec<PathBuf>> {
         return Err(CliError::usage(format!("no scans found: `{shown}`"), hint).into());
     }
     Ok(found)
+}
+
+/// Whether a file below a BIDS data set is one of its own T1w images.
+fn is_t1w_of(data_set: &Path, scan: &Path) -> bool {
+    let below = scan.strip_prefix(data_set).unwrap_or(scan);
+    let first = below.components().next();
+    let first = first.map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let apart = matches!(
+        first.as_deref(),
+        Some("derivatives" | "sourcedata" | "code")
+    );
+    !apart && name_of(scan).contains("_T1w.")
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// The scans that a list names, one a line; `#` begins a remark, and paths are relative to the folder of the list.
+///
+/// # Errors
+/// Where the list cannot be read or names nothing.
+pub fn listed_scans(list: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let text = fs_err::read_to_string(list)?;
+    let folder = list.parent().unwrap_or(Path::new(""));
+    let lines = text.trim_start_matches('\u{feff}').lines();
+    let names = lines.map(|line| line.split('#').next().unwrap_or_default().trim());
+    let scans: Vec<PathBuf> = names
+        .filter(|name| !name.is_empty())
+        .map(|name| folder.join(name))
+        .collect();
+    if scans.is_empty() {
+        let message = format!("no scan in the list: `{}`", list.display());
+        return Err(CliError::usage(message, "write one path a line").into());
+    }
+    Ok(scans)
+}
+
+/// Participant and session as BIDS names say them (`sub-01_ses-2_T1w.nii.gz`, or a folder `sub-01`).
+pub fn visit_in_names(scan: &Path) -> Visit {
+    let name = name_of(scan);
+    let folders = scan.parent().into_iter().flat_map(Path::components);
+    let folders: Vec<String> = folders
+        .map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    let entity = |prefix: &str| {
+        let parts = name
+            .split(['_', '.'])
+            .chain(folders.iter().rev().map(String::as_str));
+        let mut found = parts.filter(|part| part.starts_with(prefix) && part.len() > prefix.len());
+        found.next().map(ToOwned::to_owned)
+    };
+    Visit {
+        participant_id: entity("sub-"),
+        session_id: entity("ses-"),
+        age_years: None,
+    }
 }
 
 /// The last part of a path, where it is a pattern.
@@ -138,6 +206,46 @@ mod tests {
             resolve_scans(&[at("*")]).unwrap(),
             [at("s2.nii"), at("s10.nii")]
         );
+    }
+
+    #[test]
+    fn of_a_bids_data_set_the_t1w_images_are_taken_and_no_derivatives() {
+        let folder = folder_with(&["dataset_description.json"]);
+        for name in [
+            "sub-1/anat/sub-1_T1w.nii.gz",
+            "sub-1/anat/sub-1_T2w.nii.gz",
+            "sub-1/func/sub-1_bold.nii.gz",
+            "derivatives/x/sub-1/anat/sub-1_T1w.nii.gz",
+        ] {
+            let path = folder.path().join(name);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, "").unwrap();
+        }
+        let t1w = folder.path().join("sub-1/anat/sub-1_T1w.nii.gz");
+        assert_eq!(
+            resolve_scans(&[folder.path().to_path_buf()]).unwrap(),
+            [t1w.clone()]
+        );
+        let visit = visit_in_names(&t1w);
+        assert_eq!(visit.participant_id.as_deref(), Some("sub-1"));
+        assert_eq!(visit.session_id, None);
+        let visit = visit_in_names(Path::new("d/sub-01/ses-b/anat/scan.nii"));
+        assert_eq!(visit.participant_id.as_deref(), Some("sub-01"));
+        assert_eq!(visit.session_id.as_deref(), Some("ses-b"));
+        assert_eq!(visit_in_names(Path::new("scan.nii")), Visit::default());
+    }
+
+    #[test]
+    fn a_list_names_scans_relative_to_its_folder() {
+        let folder = folder_with(&["s2.nii"]);
+        let list = folder.path().join("list.txt");
+        fs_err::write(&list, "# three\n\ns2.nii  # this one\n/abs/s1.nii\n").unwrap();
+        assert_eq!(
+            listed_scans(&list).unwrap(),
+            [folder.path().join("s2.nii"), PathBuf::from("/abs/s1.nii")]
+        );
+        fs_err::write(&list, "# none\n").unwrap();
+        assert!(listed_scans(&list).is_err());
     }
 
     #[test]

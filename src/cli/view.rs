@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use brainage_viewer::{Prediction, Subject, ViewerParams, open_window, screenshot};
 
-use crate::predict::table::{PredictionRow, read_predictions};
+use crate::predict::row::PredictionRow;
+use crate::predict::table::read_predictions;
 use crate::predict::view_predictor;
 
 use super::scans::resolve_scans;

@@ -169,6 +169,24 @@ impl AgeTarget {
                 .collect(),
         }
     }
+
+    /// What outputs of heads mean as ages, years, with the way back to the outputs kept for gradients.
+    ///
+    /// # Shapes
+    /// `[batch, n_outputs]` → `[batch]`.
+    pub fn ages(&self, outputs: Tensor<2>) -> Tensor<1> {
+        let [batch, _] = outputs.dims();
+        let ages = match self.bins {
+            None => outputs * self.scaling.sd_years + self.scaling.mean_years,
+            Some(bins) => {
+                let middles: Vec<f32> = bins.middles().map(|middle| middle as f32).collect();
+                let middles = TensorData::new(middles, [1, bins.n]);
+                let middles = Tensor::<2>::from_data(middles, &outputs.device());
+                (softmax(outputs, 1) * middles).sum_dim(1)
+            }
+        };
+        ages.reshape([batch])
+    }
 }
 
 impl AgeBins {

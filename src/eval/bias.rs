@@ -3,12 +3,10 @@
 //! Fitted on cases that trained no weights and are not judged afterwards (the validation split, healthy participants),
 //! stored in the model file, applied to new predictions. It never extrapolates beyond the ages it was fitted on.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
-use super::Case;
 use super::metrics::{self, Pair};
+use super::{Case, one_scan_each};
 
 /// Participants needed for a fit: below, the line is noise.
 pub const MIN_PARTICIPANTS: usize = 10;
@@ -67,15 +65,7 @@ impl BiasCorrection {
     /// # Errors
     /// [`NoCorrection`] says why the cases allow none.
     pub fn fit(validation: &[Case]) -> Result<Self, NoCorrection> {
-        let mut seen = BTreeSet::new();
-        let pairs: Vec<Pair> = validation
-            .iter()
-            .filter(|case| {
-                case.participant_id.is_empty()
-                    || seen.insert((case.cohort.as_str(), case.participant_id.as_str()))
-            })
-            .map(Case::raw_pair)
-            .collect();
+        let pairs: Vec<Pair> = one_scan_each(validation).map(Case::raw_pair).collect();
         let n = pairs.len();
         if n < MIN_PARTICIPANTS {
             return Err(NoCorrection::TooFew { n });
@@ -136,6 +126,7 @@ mod tests {
             group_key: participant_id.to_owned(),
             cohort: "bids".to_owned(),
             sex: "F".to_owned(),
+            ..Case::default()
         }
     }
 

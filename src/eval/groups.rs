@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Case;
 use super::bootstrap;
 use super::metrics::{self, Pair};
+use super::sums::Center;
 
 /// Width of an age bin.
 pub const AGE_BIN_YEARS: u32 = 10;
@@ -17,7 +18,6 @@ pub const FEW_CASES: usize = 10;
 
 /// The figures of one group. One that cannot be computed is null.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Scores {
     /// Number of cases.
     pub n: usize,
@@ -37,24 +37,58 @@ pub struct Scores {
     pub r2: Option<f64>,
     /// Slope of the gap on age, years per year.
     pub bias_slope: Option<f64>,
+    /// Gap at age 0 on that line, years.
+    #[serde(default)]
+    pub bias_intercept: Option<f64>,
+    /// 95 % bootstrap intervals of the other figures.
+    #[serde(default, flatten)]
+    pub intervals: ScoreIntervals,
+}
+
+/// 95 % bootstrap intervals over group keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScoreIntervals {
+    /// Of the root mean squared error, years.
+    pub rmse_ci: Option<[f64; 2]>,
+    /// Of the mean gap, years.
+    pub bias_ci: Option<[f64; 2]>,
+    /// Of Pearson's correlation.
+    pub r_ci: Option<[f64; 2]>,
+    /// Of R².
+    pub r2_ci: Option<[f64; 2]>,
+    /// Of the slope of the gap on age.
+    pub bias_slope_ci: Option<[f64; 2]>,
+    /// Of the gap at age 0 on that line.
+    pub bias_intercept_ci: Option<[f64; 2]>,
 }
 
 impl Scores {
     /// The figures of some cases, with the prediction that `pair` takes from each.
     pub(super) fn of(cases: &[&Case], pair: impl Fn(&Case) -> Pair, seed: u64) -> Self {
         let pairs: Vec<Pair> = cases.iter().map(|case| pair(case)).collect();
-        let errors = cases.iter().zip(&pairs);
-        let errors = errors.map(|(case, pair)| (case.group_key.as_str(), pair.gap_years().abs()));
+        let keyed = cases.iter().zip(&pairs);
+        let keyed = keyed.map(|(case, pair)| (case.group_key.as_str(), *pair));
+        let found = bootstrap::figure_intervals(keyed, Center::of(&pairs), seed);
         Self {
             n: pairs.len(),
             age_range_years: age_range_years(&pairs),
             mae: metrics::mae(&pairs),
-            mae_ci: bootstrap::mean_interval(errors, seed),
+            mae_ci: found.mae,
             rmse: metrics::rmse(&pairs),
             bias: metrics::bias(&pairs),
             r: metrics::pearson_r(&pairs),
             r2: metrics::r2(&pairs),
             bias_slope: metrics::bias_slope(&pairs),
+            bias_intercept: metrics::line(&pairs).map(|line| line.intercept),
+            intervals: ScoreIntervals {
+                rmse_ci: found.rmse,
+                bias_ci: found.bias,
+                r_ci: found.r,
+                r2_ci: found.r2,
+                bias_slope_ci: found.bias_slope,
+                bias_intercept_ci: found.bias_intercept,
+            },
         }
     }
 }

@@ -7,71 +7,32 @@
 
 pub mod bias;
 pub mod bootstrap;
+pub mod comparison;
+pub mod conformal;
+pub mod coverage;
 pub mod groups;
 pub mod metrics;
+pub mod retest;
+pub mod sites;
 
+mod case;
+mod sums;
 mod text;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use bias::BiasCorrection;
-use groups::{AgeBin, Scores};
+pub use case::{Case, one_scan_each};
+
+use coverage::Coverage;
+use groups::{AgeBin, ScoreIntervals, Scores};
 use metrics::Pair;
-
-/// A scan whose participant's age is known, and the age that was predicted from it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Case {
-    /// The scan as the user knows it, for tables of the worst cases.
-    pub scan: String,
-    /// Who was scanned; unique within a cohort; empty if unknown.
-    pub participant_id: String,
-    /// Chronological age at the scan.
-    pub age_years: f64,
-    /// What the model said.
-    pub predicted_age_years: f64,
-    /// The predicted age after age-bias correction; `None` where there is no correction or the age is outside its range.
-    pub corrected_age_years: Option<f64>,
-    /// The unit that is resampled: the family where it is known, else the participant; unique over all cohorts.
-    pub group_key: String,
-    /// Cohort, as in the index.
-    pub cohort: String,
-    /// Sex, as in the index.
-    pub sex: String,
-}
-
-impl Case {
-    /// Brain-age gap: predicted minus chronological age. Positive: looks older.
-    pub fn gap_years(&self) -> f64 {
-        self.predicted_age_years - self.age_years
-    }
-
-    /// Fills in the corrected age; `None` stays where the correction does not reach.
-    pub fn correct(&mut self, correction: &BiasCorrection) {
-        let gap_years = correction.corrected_gap_years(self.age_years, self.predicted_age_years);
-        self.corrected_age_years = gap_years.map(|gap_years| self.age_years + gap_years);
-    }
-
-    fn raw_pair(&self) -> Pair {
-        Pair {
-            age_years: self.age_years,
-            predicted_age_years: self.predicted_age_years,
-        }
-    }
-
-    fn corrected_pair(&self) -> Option<Pair> {
-        let predicted_age_years = self.corrected_age_years?;
-        Some(Pair {
-            age_years: self.age_years,
-            predicted_age_years,
-        })
-    }
-}
+use retest::Retest;
+use sites::SiteEffect;
 
 /// What `evaluation.json` holds. A figure that cannot be computed (too few cases, constant ages) is null.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Evaluation {
     /// Number of cases.
     pub n: usize,
@@ -87,6 +48,12 @@ pub struct Evaluation {
     pub r2: Option<f64>,
     /// Slope of the gap on age, years per year: 0 without age bias, −1 if the prediction ignores the brain.
     pub bias_slope: Option<f64>,
+    /// Gap at age 0 on that line, years.
+    #[serde(default)]
+    pub bias_intercept: Option<f64>,
+    /// 95 % bootstrap intervals of these figures.
+    #[serde(default, flatten)]
+    pub intervals: ScoreIntervals,
     /// Mean absolute error of predicting the mean age of the training set for everybody, years.
     pub baseline_mae: Option<f64>,
     /// The cases that have a corrected age. The correction uses the age itself: these figures describe corrected
@@ -98,6 +65,18 @@ pub struct Evaluation {
     pub by_age_bin: BTreeMap<AgeBin, Scores>,
     /// By sex.
     pub by_sex: BTreeMap<String, Scores>,
+    /// By site, as `cohort, site`, of the cases whose site is known.
+    #[serde(default)]
+    pub by_site: BTreeMap<String, Scores>,
+    /// Whether sites differ; `None` where fewer than two are known.
+    #[serde(default)]
+    pub site_effect: Option<SiteEffect>,
+    /// Whether calibrated intervals hold what they state; `None` without intervals.
+    #[serde(default)]
+    pub coverage: Option<Coverage>,
+    /// Agreement of repeat scans; `None` where nobody was scanned twice.
+    #[serde(default)]
+    pub retest: Option<Retest>,
 }
 
 /// Judges predictions.
@@ -116,6 +95,8 @@ pub fn evaluate(cases: &[Case], train_mean_age_years: Option<f64>, seed: u64) ->
         .filter(|c| c.corrected_pair().is_some())
         .collect();
     let pairs: Vec<Pair> = cases.iter().map(Case::raw_pair).collect();
+    let with_site = cases.iter().filter(|case| !case.site.is_empty());
+    let with_site: Vec<Case> = with_site.cloned().collect();
     Evaluation {
         n: raw.n,
         mae: raw.mae,
@@ -124,6 +105,8 @@ pub fn evaluate(cases: &[Case], train_mean_age_years: Option<f64>, seed: u64) ->
         r: raw.r,
         r2: raw.r2,
         bias_slope: raw.bias_slope,
+        bias_intercept: raw.bias_intercept,
+        intervals: raw.intervals,
         baseline_mae: train_mean_age_years.and_then(|mean| metrics::baseline_mae(&pairs, mean)),
         corrected: (!corrected.is_empty()).then(|| {
             Scores::of(
@@ -135,7 +118,15 @@ pub fn evaluate(cases: &[Case], train_mean_age_years: Option<f64>, seed: u64) ->
         by_cohort: groups::scores_by(cases, |case| case.cohort.clone(), seed),
         by_age_bin: groups::scores_by(cases, |case| AgeBin::of(case.age_years), seed),
         by_sex: groups::scores_by(cases, |case| case.sex.clone(), seed),
+        by_site: groups::scores_by(&with_site, site_name, seed),
+        site_effect: SiteEffect::of(cases),
+        coverage: Coverage::of(cases, seed),
+        retest: Retest::of(cases),
     }
+}
+
+fn site_name(case: &Case) -> String {
+    format!("{}, {}", case.cohort, case.site)
 }
 
 impl Evaluation {
@@ -159,6 +150,23 @@ impl Evaluation {
         (self.n > 0).then(|| sum / self.n as f64)
     }
 
+    /// The figures of all cases together, as those of a group.
+    pub fn overall(&self) -> Scores {
+        Scores {
+            n: self.n,
+            age_range_years: None,
+            mae: self.mae,
+            mae_ci: self.mae_ci,
+            rmse: self.rmse,
+            bias: self.bias(),
+            r: self.r,
+            r2: self.r2,
+            bias_slope: self.bias_slope,
+            bias_intercept: self.bias_intercept,
+            intervals: self.intervals,
+        }
+    }
+
     /// A table for the terminal, 88 columns, without color.
     pub fn to_text(&self) -> String {
         text::table(self)
@@ -167,6 +175,7 @@ impl Evaluation {
 
 #[cfg(test)]
 mod tests {
+    use super::bias::BiasCorrection;
     use super::*;
 
     fn case(age_years: f64, predicted_age_years: f64, cohort: &str, sex: &str, key: &str) -> Case {
@@ -179,6 +188,7 @@ mod tests {
             group_key: format!("{cohort}:{key}"),
             cohort: cohort.to_owned(),
             sex: sex.to_owned(),
+            ..Case::default()
         }
     }
 
@@ -217,13 +227,7 @@ mod tests {
         let evaluation = evaluate(&four_cases(), Some(45.0), 1);
         let text = serde_json::to_string(&evaluation).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let mut keys: Vec<&str> = json
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
-        keys.sort_unstable();
+        let object = json.as_object().unwrap();
         let contracted = [
             "baseline_mae",
             "bias_slope",
@@ -238,7 +242,9 @@ mod tests {
             "r2",
             "rmse",
         ];
-        assert_eq!(keys, contracted);
+        for key in contracted {
+            assert!(object.contains_key(key), "{key}");
+        }
         assert!(json["corrected"].is_null());
         assert!(json["by_age_bin"]["80-89"]["mae"].is_number());
         assert_eq!(

@@ -8,13 +8,16 @@ use super::groups::{FEW_CASES, Scores};
 /// Columns: name, n, MAE with interval, RMSE, mean gap, r, R², bias slope.
 pub(super) fn table(evaluation: &Evaluation) -> String {
     let mut lines = vec![heading()];
-    lines.push(overall(evaluation));
+    lines.push(row("all", &evaluation.overall()));
     if let Some(corrected) = &evaluation.corrected {
         lines.push(row("age-bias corrected*", corrected));
     }
     push_groups(&mut lines, "by cohort", &evaluation.by_cohort);
     push_groups(&mut lines, "by age (years)", &evaluation.by_age_bin);
     push_groups(&mut lines, "by sex", &evaluation.by_sex);
+    if evaluation.by_site.len() > 1 {
+        push_groups(&mut lines, "by site", &evaluation.by_site);
+    }
     lines.push(String::new());
     if let Some(baseline_mae) = evaluation.baseline_mae {
         lines.push(format!(
@@ -24,6 +27,7 @@ pub(super) fn table(evaluation: &Evaluation) -> String {
     if let Some(macro_mae) = evaluation.macro_mae() {
         lines.push(format!("mean of the age bins' MAE: {macro_mae:.2} years"));
     }
+    lines.extend(more(evaluation));
     lines.push(
         "MAE, RMSE, gap in years; 95 % interval by bootstrap over families or participants"
             .to_owned(),
@@ -42,27 +46,52 @@ pub(super) fn table(evaluation: &Evaluation) -> String {
     lines.join("\n")
 }
 
+/// What is said in sentences: intervals, repeat scans, sites.
+fn more(evaluation: &Evaluation) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(coverage) = &evaluation.coverage {
+        let interval = coverage.covered_ci.map_or_else(String::new, |[low, high]| {
+            format!(" [{:.0}, {:.0}]", 100.0 * low, 100.0 * high)
+        });
+        lines.push(format!(
+            "intervals of {:.0} %: {:.0}{interval} % of {} ages inside, mean width {:.1} years",
+            100.0 * coverage.stated,
+            100.0 * coverage.covered,
+            coverage.n,
+            coverage.mean_width_years
+        ));
+    }
+    if let Some(retest) = &evaluation.retest {
+        lines.push(format!(
+            "repeat scans within 90 days, {} people: ICC(2,1) {}, of the gaps {}",
+            retest.n,
+            number(retest.icc_predicted, false),
+            number(retest.icc_gap, false),
+        ));
+        lines.push(format!(
+            "  mean difference {:.2}, within a person sd {:.2}, detectable change {:.2} years",
+            retest.mean_absolute_difference_years,
+            retest.within_person_sd_years,
+            retest.smallest_detectable_change_years
+        ));
+    }
+    if let Some(effect) = &evaluation.site_effect {
+        lines.push(format!(
+            "{} sites: η² {:.3} of the gaps with age taken out, F({}, {}) = {:.1}",
+            effect.n_sites,
+            effect.eta_squared,
+            effect.degrees_of_freedom[0],
+            effect.degrees_of_freedom[1],
+            effect.f
+        ));
+    }
+    lines
+}
+
 fn heading() -> String {
     let [name, n, mae, interval] = ["", "n", "MAE", "[95 % CI]"];
     let [rmse, gap, r, r2, slope] = ["RMSE", "gap", "r", "R²", "slope"];
     format!("{name:<20}{n:>7}{mae:>7} {interval:<15}{rmse:>7}{gap:>7}{r:>6}{r2:>8}{slope:>7}")
-}
-
-fn overall(evaluation: &Evaluation) -> String {
-    row(
-        "all",
-        &Scores {
-            n: evaluation.n,
-            age_range_years: None,
-            mae: evaluation.mae,
-            mae_ci: evaluation.mae_ci,
-            rmse: evaluation.rmse,
-            bias: evaluation.bias(),
-            r: evaluation.r,
-            r2: evaluation.r2,
-            bias_slope: evaluation.bias_slope,
-        },
-    )
 }
 
 fn push_groups<'a, K: Display + 'a>(
@@ -134,6 +163,7 @@ mod tests {
                     group_key: format!("p{i}"),
                     cohort: cohort.to_owned(),
                     sex: if i < 3 { "F".to_owned() } else { String::new() },
+                    ..Case::default()
                 }
             })
             .collect()

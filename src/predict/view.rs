@@ -10,7 +10,7 @@ use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::template::template;
 use brainage_viewer::{Prediction, Predictor};
 
-use super::predictor::AgePredictor;
+use super::predictor::{AgePredictor, PredictSettings};
 use crate::Error;
 use crate::engine::device::{DeviceName, open_one};
 
@@ -26,14 +26,19 @@ struct ViewPredictor {
 pub fn view_predictor(model: &Path, cache: &Path) -> Result<Arc<dyn Predictor>, Error> {
     let data = |error: brainage_pipelines::Error| Error::Data(error.to_string());
     let lane = open_one(DeviceName::Cpu)?;
-    let predictor = AgePredictor::load(model, template().map_err(data)?, lane)?;
+    let predictor = AgePredictor::load(
+        &[model.to_path_buf()],
+        template().map_err(data)?,
+        lane,
+        PredictSettings::default(),
+    )?;
     let cache = Cache::open(cache).map_err(data)?;
     Ok(Arc::new(ViewPredictor { predictor, cache }))
 }
 
 impl Predictor for ViewPredictor {
     fn name(&self) -> String {
-        self.predictor.model.short_name()
+        self.predictor.name()
     }
 
     fn predict(&self, path: &Path, progress: &dyn Fn(&str)) -> Result<Prediction, String> {

@@ -15,7 +15,7 @@ use brainage_pipelines::qc::QcVerdict;
 
 use crate::eval::bias::BiasCorrection;
 use crate::eval::{Case, Evaluation};
-use crate::predict::table::PredictionRow;
+use crate::predict::row::PredictionRow;
 
 /// All that the page says.
 #[derive(Clone, Debug)]

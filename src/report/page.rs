@@ -194,17 +194,7 @@ fn figures_section(report: &Report) -> io::Result<Markup> {
 
 fn scores_section(report: &Report) -> Markup {
     let evaluation = &report.evaluation;
-    let all = Scores {
-        n: evaluation.n,
-        age_range_years: None,
-        mae: evaluation.mae,
-        mae_ci: evaluation.mae_ci,
-        rmse: evaluation.rmse,
-        bias: evaluation.bias(),
-        r: evaluation.r,
-        r2: evaluation.r2,
-        bias_slope: evaluation.bias_slope,
-    };
+    let all = evaluation.overall();
     html! {
         section {
             h2 { "Figures" }

@@ -16,7 +16,6 @@ fn cases() -> Vec<Case> {
                 participant_id: format!("p{i}"),
                 age_years,
                 predicted_age_years: 0.8 * age_years + 10.0 + wave,
-                corrected_age_years: None,
                 group_key: format!("g{i}"),
                 cohort: if i % 3 == 0 {
                     NASTY.to_owned()
@@ -24,6 +23,7 @@ fn cases() -> Vec<Case> {
                     "ukbb".to_owned()
                 },
                 sex: ["F", "M"][i as usize % 2].to_owned(),
+                ..Case::default()
             }
         })
         .collect()

@@ -3,6 +3,7 @@
 pub mod conv;
 pub mod memory;
 pub mod pipeline;
+pub mod predict;
 pub mod preprocess;
 
 use std::path::Path;
@@ -15,7 +16,7 @@ use super::{Context, ExitStatus};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  brainage bench pipeline --devices cpu:0,cpu:1 --json\n  brainage bench conv\n  \
-    brainage bench preprocess scan.nii.gz --recipe standard"
+    brainage bench preprocess scan.nii.gz --recipe standard\n  brainage bench predict --model model.safetensors"
 )]
 pub struct Args {
     /// What to measure
@@ -32,6 +33,8 @@ pub enum Benchmark {
     Memory(memory::Args),
     /// Each stage of preprocessing a scan
     Preprocess(preprocess::Args),
+    /// Batch prediction, and its parts alone
+    Predict(predict::Args),
     /// The convolutions of brain networks and of ResNet-50, each algorithm and Burn's own, and whole networks
     Conv(conv::Args),
 }
@@ -45,6 +48,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         Benchmark::Pipeline(args) => pipeline::run(args, context),
         Benchmark::Memory(args) => memory::run(args, context),
         Benchmark::Preprocess(args) => preprocess::run(args, context),
+        Benchmark::Predict(args) => predict::run(args, context),
         Benchmark::Conv(args) => conv::run(args, context),
     }
 }

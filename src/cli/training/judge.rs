@@ -9,8 +9,9 @@ use brainage_pipelines::template::template;
 use crate::data::batch::AgeScaling;
 use crate::engine::device::{DeviceName, open_one};
 use crate::eval::{Case, Evaluation, evaluate};
-use crate::predict::predictor::{AgePredictor, Visit};
-use crate::predict::table::{PredictionRow, PredictionWriter, read_predictions};
+use crate::predict::predictor::{AgePredictor, PredictSettings, Visit};
+use crate::predict::row::PredictionRow;
+use crate::predict::table::{PredictionWriter, TableFormat, read_predictions};
 
 use super::super::ages::{AgeTable, join};
 use super::Request;
@@ -42,8 +43,9 @@ pub(super) fn validation_cases(
 /// Writes the run's predictions: every test scan, also what was refused or failed quality control.
 pub(super) fn predict_test(request: &Request<'_>, reports: &[ScanReport]) -> anyhow::Result<()> {
     let predictor = predictor(request)?;
-    let n_blocks = predictor.model.network.blocks.len();
-    let mut table = PredictionWriter::create(&request.run.predictions(), n_blocks)?;
+    let n_blocks = predictor.n_blocks();
+    let mut table =
+        PredictionWriter::create(&request.run.predictions(), TableFormat::Csv, n_blocks)?;
     for (row, report) in in_split(request.index, reports, Split::Test) {
         table.write(&predictor.row(report, visit(row)))?;
     }
@@ -69,9 +71,10 @@ pub(super) fn evaluate_test(
 fn predictor(request: &Request<'_>) -> anyhow::Result<AgePredictor> {
     let device = open_one(DeviceName::Cpu)?;
     Ok(AgePredictor::load(
-        &request.run.model(),
+        &[request.run.model()],
         template()?,
         device,
+        PredictSettings::default(),
     )?)
 }
 

@@ -20,8 +20,10 @@ use brainage_pipelines::template::template;
 use crate::config::train::TrainConfig;
 use crate::data::brain::{BrainSample, BrainSamples};
 use crate::engine::target::AgeTarget;
-use crate::eval::{Evaluation, bias::BiasCorrection, evaluate};
-use crate::model_file::{Model, ModelFacts, TrainingSummary};
+use crate::eval::bias::BiasCorrection;
+use crate::eval::conformal::ConformalInterval;
+use crate::eval::{Evaluation, evaluate};
+use crate::model_file::{Model, ModelFacts, TrainingImages, TrainingSummary};
 use crate::report::write_report;
 use crate::run::dir::RunDir;
 
@@ -136,8 +138,15 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
         let said = format!("no age-bias correction: {reason}");
         context.printer.status(&said);
     }
+    let interval = ConformalInterval::fit(&watched);
+    if let Err(reason) = &interval {
+        context
+            .printer
+            .status(&format!("no calibrated interval: {reason}"));
+    }
     let facts = ModelFacts {
         bias_correction: correction.ok(),
+        interval: interval.ok(),
         training: TrainingSummary {
             validation_mae_years: evaluate(&watched, None, 0).mae,
             ..facts.training
@@ -165,6 +174,8 @@ fn facts(
     let n_in = |split| judge::in_split(index, reports, split).count();
     let ages = || training.samples().iter().map(|sample| sample.age_years);
     let synthetic = |sample: &&BrainSample| sample.entry.header.synthetic;
+    let samples = training.samples().iter();
+    let hashes = samples.map(|sample| sample.entry.header.file_hash.as_str());
     Ok(ModelFacts {
         model: config.model.clone(),
         regime: config.train.regime,
@@ -174,6 +185,8 @@ fn facts(
         template_hash: template()?.hash.to_hex().to_string(),
         target,
         bias_correction: None,
+        interval: None,
+        training_images: TrainingImages::of(hashes),
         training: TrainingSummary {
             cohorts: index.cohort_names(),
             n_training: training.samples().len(),

@@ -50,6 +50,12 @@ pub enum TableError {
         /// What should stand there.
         expected: &'static str,
     },
+    /// An unfinished table that is CSV where JSON lines are asked for, or the other way round.
+    #[error("the unfinished table is of another format: `{}`", path.display())]
+    OtherFormat {
+        /// The table.
+        path: PathBuf,
+    },
     /// An unfinished table of a model with another number of blocks.
     #[error("found {found} block columns, expected {expected}: `{}`", path.display())]
     OtherBlocks {
@@ -68,6 +74,9 @@ impl TableError {
         match self {
             Self::MissingColumns { .. } => {
                 Some("give a table that `brainage predict` wrote, with commas between the columns")
+            }
+            Self::OtherFormat { .. } => {
+                Some("resume with the --format that it was begun with, or begin without --resume")
             }
             Self::OtherBlocks { .. } => Some(
                 "resume with the model that the table was begun with, or begin without --resume",

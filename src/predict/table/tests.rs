@@ -1,6 +1,8 @@
 //! Tables are compared with the rows that went in, and with text written by hand.
 
+use super::comma_separated::{columns, contracted_columns};
 use super::*;
+use brainage_pipelines::qc::QcVerdict;
 
 fn predicted(scan: &str, n_blocks: usize) -> PredictionRow {
     PredictionRow {
@@ -22,7 +24,13 @@ fn predicted(scan: &str, n_blocks: usize) -> PredictionRow {
         recipe: "fast".to_owned(),
         model: "model.safetensors".to_owned(),
         seconds: Some(2.75),
-        error: None,
+        low_years: Some(52.5),
+        high_years: Some(67.25),
+        coverage: Some(0.9),
+        head_sd_years: Some(4.5),
+        in_training: Some("image".to_owned()),
+        warnings: vec!["age 63.2 is outside the training ages".to_owned()],
+        ..PredictionRow::default()
     }
 }
 
@@ -39,7 +47,7 @@ fn refused(scan: &str) -> PredictionRow {
 fn written(rows: &[PredictionRow], n_blocks: usize) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("predictions.csv");
-    let mut writer = PredictionWriter::create(&path, n_blocks).unwrap();
+    let mut writer = PredictionWriter::create(&path, TableFormat::Csv, n_blocks).unwrap();
     for row in rows {
         writer.write(row).unwrap();
     }
@@ -79,12 +87,14 @@ fn the_header_and_a_row_are_those_of_the_contract() {
     assert_eq!(
         lines.next().unwrap(),
         "scan,participant_id,session_id,age_years,predicted_age,gap,corrected_gap,block_1,block_2,\
-         qc,qc_reasons,recipe,model,seconds,error"
+         qc,qc_reasons,recipe,model,seconds,error,predicted_low,predicted_high,coverage,head_sd,tta_sd,models_sd,\
+         in_training,warnings"
     );
     assert_eq!(
         lines.next().unwrap(),
         "s.nii,sub-01,,63.2,60.099998474121094,-3.100001525878909,0.3333333333333333,61,\
-         60.857142857142854,warn,\"mask volume 1,912 ml; correlation 0.81\",fast,model.safetensors,2.75,"
+         60.857142857142854,warn,\"mask volume 1,912 ml; correlation 0.81\",fast,model.safetensors,2.75,,\
+         52.5,67.25,0.9,4.5,,,image,age 63.2 is outside the training ages"
     );
     assert!(
         lines
@@ -107,7 +117,7 @@ fn missing_columns_are_named_and_a_hole_between_the_blocks_is_one() {
 
 #[test]
 fn a_wrong_field_is_named_with_its_line_even_after_line_ends_in_quotes() {
-    let header = columns(0).join(",");
+    let header = contracted_columns(0).join(",");
     let row = "\"a\nb\",,,,,,,,,,,,";
     let check = |second: &str, expected: &str| {
         assert_eq!(error_of(&format!("{header}\n{row}\n{second}\n")), expected);
@@ -129,7 +139,7 @@ fn a_wrong_field_is_named_with_its_line_even_after_line_ends_in_quotes() {
         error_of(&format!("{header},gap\n")),
         "column gap is there twice (line 1): `p.csv`"
     );
-    let blocks = columns(2).join(",");
+    let blocks = contracted_columns(2).join(",");
     assert_eq!(
         error_of(&format!("{blocks}\nc,,,,,,,61.5,,,,,,,\n")),
         "found 1 block ages, expected 2 or none (line 2): `p.csv`"
@@ -138,7 +148,7 @@ fn a_wrong_field_is_named_with_its_line_even_after_line_ends_in_quotes() {
 
 #[test]
 fn columns_may_stand_in_any_order_after_a_byte_order_mark_and_beside_others() {
-    let mut names = columns(1);
+    let mut names = contracted_columns(1);
     names.reverse();
     names.push("remark".to_owned());
     let text = format!(
@@ -156,7 +166,7 @@ fn columns_may_stand_in_any_order_after_a_byte_order_mark_and_beside_others() {
 #[test]
 fn until_it_is_finished_the_old_table_stays_and_the_rows_are_in_the_partial_one() {
     let (_folder, path) = written(&[predicted("old.nii", 1)], 1);
-    let mut writer = PredictionWriter::create(&path, 1).unwrap();
+    let mut writer = PredictionWriter::create(&path, TableFormat::Csv, 1).unwrap();
     writer.write(&predicted("new.nii", 1)).unwrap();
     assert_eq!(read_predictions(&path).unwrap()[0].scan, "old.nii");
     assert_eq!(
@@ -180,7 +190,7 @@ fn a_table_that_was_cut_anywhere_is_taken_up_at_its_last_whole_row() {
     let bytes = fs_err::read(&path).unwrap();
     for length in 0..=bytes.len() {
         fs_err::write(partial_path(&path), &bytes[..length]).unwrap();
-        let (mut writer, done) = PredictionWriter::resume(&path, 2).unwrap();
+        let (mut writer, done) = PredictionWriter::resume(&path, TableFormat::Csv, 2).unwrap();
         assert_eq!(done, rows[..done.len()]);
         rows[done.len()..]
             .iter()
@@ -193,12 +203,12 @@ fn a_table_that_was_cut_anywhere_is_taken_up_at_its_last_whole_row() {
 #[test]
 fn resuming_takes_over_a_whole_table_and_refuses_one_with_other_blocks() {
     let (_folder, path) = written(&[predicted("a.nii", 3)], 3);
-    let (mut writer, done) = PredictionWriter::resume(&path, 3).unwrap();
+    let (mut writer, done) = PredictionWriter::resume(&path, TableFormat::Csv, 3).unwrap();
     assert_eq!(done, [predicted("a.nii", 3)]);
     writer.write(&refused("b.nii")).unwrap();
     writer.finish().unwrap();
     assert_eq!(read_predictions(&path).unwrap().len(), 2);
-    let error = PredictionWriter::resume(&path, 4).unwrap_err();
+    let error = PredictionWriter::resume(&path, TableFormat::Csv, 4).unwrap_err();
     assert!(
         matches!(
             error,
@@ -216,7 +226,7 @@ fn resuming_takes_over_a_whole_table_and_refuses_one_with_other_blocks() {
 fn what_is_no_number_and_a_wrong_number_of_block_ages_are_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.csv");
-    let mut writer = PredictionWriter::create(&path, 2).unwrap();
+    let mut writer = PredictionWriter::create(&path, TableFormat::Csv, 2).unwrap();
     let mut row = predicted("a.nii", 2);
     row.predicted_age_years = Some(f64::NAN);
     let error = writer.write(&row).unwrap_err().to_string();
@@ -224,6 +234,60 @@ fn what_is_no_number_and_a_wrong_number_of_block_ages_are_not_written() {
     assert!(writer.write(&predicted("a.nii", 3)).is_err());
     writer.finish().unwrap();
     assert_eq!(read_predictions(&path).unwrap(), []);
+}
+
+#[test]
+fn json_lines_hold_the_rows_and_are_taken_up_where_they_were_cut() {
+    let rows = [
+        refused("a\n.nii"),
+        predicted("b.nii", 2),
+        predicted("c.nii", 2),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.jsonl");
+    assert_eq!(TableFormat::of_name(&path), TableFormat::Jsonl);
+    let mut writer = PredictionWriter::create(&path, TableFormat::Jsonl, 2).unwrap();
+    rows.iter().for_each(|row| writer.write(row).unwrap());
+    writer.finish().unwrap();
+    let bytes = fs_err::read(&path).unwrap();
+    assert_eq!(read_predictions(&path).unwrap(), rows);
+    let second = bytes.split(|byte| *byte == b'\n').nth(1).unwrap();
+    let object: serde_json::Value = serde_json::from_slice(second).unwrap();
+    assert_eq!(object["predicted_age"], f64::from(60.1_f32));
+    assert_eq!(object["blocks"].as_array().unwrap().len(), 2);
+    for length in 0..=bytes.len() {
+        fs_err::write(partial_path(&path), &bytes[..length]).unwrap();
+        let (mut writer, done) = PredictionWriter::resume(&path, TableFormat::Jsonl, 2).unwrap();
+        rows[done.len()..]
+            .iter()
+            .for_each(|row| writer.write(row).unwrap());
+        writer.finish().unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), bytes, "cut at {length}");
+    }
+}
+
+#[test]
+fn an_unfinished_table_of_another_format_is_refused() {
+    let (_folder, path) = written(&[predicted("a.nii", 1)], 1);
+    let error = PredictionWriter::resume(&path, TableFormat::Jsonl, 1).unwrap_err();
+    assert!(matches!(error, TableError::OtherFormat { .. }), "{error}");
+}
+
+#[test]
+fn an_unfinished_table_of_an_earlier_version_gains_the_later_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.csv");
+    let early = format!(
+        "{}\na.nii,,,,60.5,,,60.5,pass,,r,m,1,\n",
+        contracted_columns(1).join(",")
+    );
+    fs_err::write(partial_path(&path), early).unwrap();
+    let (writer, done) = PredictionWriter::resume(&path, TableFormat::Csv, 1).unwrap();
+    assert_eq!(done[0].predicted_age_years, Some(60.5));
+    writer.finish().unwrap();
+    let text = fs_err::read_to_string(&path).unwrap();
+    assert!(text.starts_with(&columns(1).join(",")), "{text}");
+    assert_eq!(read_predictions(&path).unwrap(), done);
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! What the machine has left: memory and disk.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Memory that can be had without swapping, bytes; `None` where the system does not say.
+pub fn available_memory() -> Option<u64> {
+    available_of(&fs_err::read_to_string("/proc/meminfo").ok()?)
+}
+
+/// Space on the disk of a folder that exists, bytes; `None` where the system does not say.
+pub fn free_disk(folder: &Path) -> Option<u64> {
+    let answer = Command::new("df").arg("-Pk").arg(folder).output().ok()?;
+    free_of(&String::from_utf8_lossy(&answer.stdout))
+}
+
+/// Bytes as people read them.
+pub fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+/// A size as a user gives it: bytes, or a number with k, M, G or T after it (powers of 1000).
+///
+/// # Errors
+/// What was expected.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim().trim_end_matches(['B', 'b']);
+    let (digits, factor) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (text.get(..at), 1e3),
+        Some((at, 'M' | 'm')) => (text.get(..at), 1e6),
+        Some((at, 'G' | 'g')) => (text.get(..at), 1e9),
+        Some((at, 'T' | 't')) => (text.get(..at), 1e12),
+        _ => (Some(text), 1.0),
+    };
+    let number = digits.and_then(|digits| digits.trim().parse::<f64>().ok());
+    match number.map(|number| number * factor) {
+        Some(bytes) if bytes >= 1.0 && bytes < 1e18 => Ok(bytes as u64),
+        _ => Err("expected a size such as 800M or 4G".to_owned()),
+    }
+}
+
+/// `MemAvailable` of `/proc/meminfo`, bytes.
+fn available_of(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
+}
+
+/// The fourth column of what `df -Pk` says, bytes.
+fn free_of(answer: &str) -> Option<u64> {
+    let mut fields = answer.lines().nth(1)?.split_whitespace();
+    fields.nth(3)?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_disk_are_read_from_what_the_system_says() {
+        let meminfo = "MemTotal:       16000 kB\nMemAvailable:    8000 kB\n";
+        assert_eq!(available_of(meminfo), Some(8000 * 1024));
+        let df = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda1 100 60 40 60% /\n";
+        assert_eq!(free_of(df), Some(40 * 1024));
+        assert_eq!((available_of(""), free_of("")), (None, None));
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        assert_eq!(parse_size("800M"), Ok(800_000_000));
+        assert_eq!(parse_size("1.5 GB"), Ok(1_500_000_000));
+        assert_eq!(parse_size("4096"), Ok(4096));
+        for wrong in ["", "G", "-1G", "many", "0"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}
