@@ -28,6 +28,7 @@ pub mod batch;
 pub mod cache;
 mod contact_sheet;
 pub mod map_back;
+pub mod middle_slices;
 pub mod outputs;
 pub mod quality_page;
 

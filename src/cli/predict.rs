@@ -75,6 +75,7 @@ pub struct Args {
     /// Memory to stay within, such as 4G: fewer scans are in work at once
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_memory: Option<u64>,
+    /// Where the models looked.
     #[command(flatten)]
     pub saliency: SaliencyArgs,
     /// Folder of the cache; otherwise the project's, or the user's

@@ -16,6 +16,9 @@ pub fn free_disk(folder: &Path) -> Option<u64> {
 
 /// Bytes as people read them.
 pub fn gigabytes(bytes: u64) -> String {
+    if bytes < 1_000_000_000 {
+        return format!("{} MB", bytes.div_ceil(1_000_000));
+    }
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
@@ -68,6 +71,12 @@ mod tests {
         let df = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda1 100 60 40 60% /\n";
         assert_eq!(free_of(df), Some(40 * 1024));
         assert_eq!((available_of(""), free_of("")), (None, None));
+    }
+
+    #[test]
+    fn bytes_are_written_as_people_read_them() {
+        let sizes = [0, 1, 900_000_000, 1_450_000_000].map(gigabytes);
+        assert_eq!(sizes, ["0 MB", "1 MB", "900 MB", "1.4 GB"]);
     }
 
     #[test]

@@ -135,8 +135,10 @@ fn started(
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(format!("{today}-{}", names.join("-"))));
     let run = RunDir::create(folder)?;
-    let index = training::index_cohorts(&cohorts, &config, &args.split, cache, context)?;
+    let (index, left_out) =
+        training::index_cohorts(&cohorts, &config, &args.split, cache, context)?;
     index.write_csv(&run.index())?;
+    training::left_out::write(&run, &left_out)?;
     run.write_config(&config.to_toml()?)?;
     Ok((config, run, index))
 }

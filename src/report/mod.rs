@@ -1,17 +1,19 @@
 //! `report.html`: what was done, how good it is, and what to beware of, on one page that needs nothing else.
 //!
 //! A [`Report`] is plain data, filled by whoever has a run or a table of predictions; [`write_report`] makes the page
-//! of it: markup, style and figures (SVG) in one file, no scripts, nothing fetched from anywhere. Every figure it shows
+//! of it: markup, style, figures (SVG) and pictures in one file, no scripts, nothing fetched from anywhere. Every figure it shows
 //! is taken from the [`Evaluation`]; nothing is computed anew here, and nothing here knows of run folders.
 
 mod figures;
 mod page;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use brainage_pipelines::atomic::write_atomically;
 use brainage_pipelines::qc::QcVerdict;
+use serde::{Deserialize, Serialize};
 
 use crate::eval::bias::BiasCorrection;
 use crate::eval::{Case, Evaluation};
@@ -46,6 +48,34 @@ pub struct Report {
     pub curves: Vec<BlockCurve>,
     /// Quality of every scan that was to be predicted, refused ones included.
     pub scans: Vec<ScanQuality>,
+    /// What the cohorts hold and the index does not; empty if it is unknown.
+    pub left_out: Vec<LeftOut>,
+    /// Pictures (PNG) of scans by their names, at most those of [`largest_gaps`].
+    pub pictures: BTreeMap<String, Vec<u8>>,
+    /// The config of the training, as TOML.
+    pub config: Option<String>,
+}
+
+/// Scans or visits of a cohort that were not used for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The cohort.
+    pub cohort: String,
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub n: usize,
+}
+
+/// Cases that are named for their gaps.
+const N_WORST: usize = 10;
+
+/// The cases with the largest gaps, largest first; equal ones stay in their order.
+pub fn largest_gaps(cases: &[Case]) -> Vec<&Case> {
+    let mut worst: Vec<&Case> = cases.iter().collect();
+    worst.sort_by(|a, b| b.gap_years().abs().total_cmp(&a.gap_years().abs()));
+    worst.truncate(N_WORST);
+    worst
 }
 
 /// How many scans of a cohort are in which split.

@@ -1,25 +1,19 @@
 //! The page: what it says, in the order in which it is read.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
+mod scans;
+mod scores;
+
 use std::io;
 
 use brainage_pipelines::qc::QcVerdict;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::Report;
 use super::figures::{self, MAX_POINTS};
-use super::{Report, ScanQuality};
-use crate::eval::Case;
-use crate::eval::groups::{FEW_CASES, Scores};
+use crate::eval::groups::FEW_CASES;
 
-/// Scans with the largest gaps that are named.
-const N_WORST: usize = 10;
-
-/// Refused or failed scans that are named.
-const MAX_NAMED: usize = 200;
-
-/// Nothing may be fetched and nothing run, whatever a name in the tables may hold.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+/// Nothing may be fetched and nothing run, whatever a name in the tables may hold; pictures are part of the page.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// The whole page.
 ///
@@ -42,12 +36,14 @@ pub(super) fn html(report: &Report) -> io::Result<String> {
                 (headline(report))
                 (what_was_done(report))
                 (figures)
-                (scores_section(report))
-                (quality(&report.scans))
-                (worst_cases(report))
+                (scores::section(report))
+                (scans::quality(&report.scans))
+                (scans::left_out(&report.left_out))
+                (scans::worst_cases(report))
+                (config(report))
                 p.quiet {
-                    "This is research software, not a medical device. The page names scans and ages of participants: "
-                    "treat it as you treat their data."
+                    "This is research software, not a medical device, and not for diagnosis or treatment. The page names "
+                    "scans and ages of participants: treat it as you treat their data."
                 }
             }
         }
@@ -143,6 +139,9 @@ fn figures_section(report: &Report) -> io::Result<Markup> {
     let thinned = cases.len() > MAX_POINTS;
     let scatter = figures::scatter(cases)?;
     let gap_by_age = figures::gap_by_age(cases, &report.evaluation)?;
+    let corrected = figures::corrected_gap_by_age(cases)?;
+    let bland_altman = figures::bland_altman(cases)?;
+    let histogram = figures::gap_histogram(cases)?;
     let curves = match report.curves.as_slice() {
         [] => None,
         curves => Some(figures::loss_curves(curves)?),
@@ -159,6 +158,23 @@ fn figures_section(report: &Report) -> io::Result<Markup> {
                     figure {
                         (PreEscaped(gap_by_age))
                         figcaption { "Gap by age; black bars: mean gap of each ten years of age." }
+                    }
+                    @if let Some(corrected) = corrected {
+                        figure {
+                            (PreEscaped(corrected))
+                            figcaption { "The same after age-bias correction, which uses the known age." }
+                        }
+                    }
+                    figure {
+                        (PreEscaped(bland_altman))
+                        figcaption {
+                            "Bland–Altman: difference against mean of both ages; lines: mean difference and the limits "
+                            "within which 95 % lie (1.96 standard deviations)."
+                        }
+                    }
+                    figure {
+                        (PreEscaped(histogram))
+                        figcaption { "Gaps of each cohort, in steps of two years." }
                     }
                 }
                 p {
@@ -192,166 +208,15 @@ fn figures_section(report: &Report) -> io::Result<Markup> {
     })
 }
 
-fn scores_section(report: &Report) -> Markup {
-    let evaluation = &report.evaluation;
-    let all = evaluation.overall();
+fn config(report: &Report) -> Markup {
     html! {
-        section {
-            h2 { "Figures" }
-            div.scroll { table {
-                thead { tr {
-                    th { "" } th { "n" } th { "MAE" } th { "95 % CI" } th { "RMSE" } th { "mean gap" }
-                    th { "r" } th { "R²" } th { "slope of gap" }
-                } }
-                tbody {
-                    (score_row(&"all", &all))
-                    @if let Some(corrected) = &evaluation.corrected {
-                        (score_row(&"age-bias corrected *", corrected))
-                    }
-                    (group_rows("by cohort", &evaluation.by_cohort))
-                    (group_rows("by age (years)", &evaluation.by_age_bin))
-                    (group_rows("by sex", &evaluation.by_sex))
-                }
-            } }
-            p.quiet {
-                "MAE, RMSE and gap in years; the interval is a bootstrap over families or participants. "
-                "“?” marks groups of fewer than " (FEW_CASES) " scans: too few to read anything from. "
-                @if let Some(macro_mae) = evaluation.macro_mae() {
-                    "Mean of the age bins' MAE: " (format!("{macro_mae:.2}")) " years."
-                }
-            }
-            @if evaluation.corrected.is_some() {
-                p.quiet {
-                    "* The correction uses the known age: these figures describe corrected gaps and are no measure of "
-                    "accuracy."
-                    @if let Some(fit) = &report.correction {
-                        @let [youngest, oldest] = fit.age_range_years;
-                        " It was fitted on " (fit.n) " validation participants aged "
-                        (format!("{youngest:.1}")) " to " (format!("{oldest:.1}")) "."
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn group_rows<'a, K: Display + 'a>(
-    title: &str,
-    groups: impl IntoIterator<Item = (&'a K, &'a Scores)>,
-) -> Markup {
-    html! {
-        tr { th colspan="9" { (title) } }
-        @for (key, scores) in groups { (score_row(key, scores)) }
-    }
-}
-
-fn score_row(name: &dyn Display, scores: &Scores) -> Markup {
-    let interval = scores
-        .mae_ci
-        .map(|[low, high]| format!("{low:.2} to {high:.2}"));
-    html! {
-        tr {
-            td { (named(&name.to_string())) @if scores.n < FEW_CASES { " ?" } }
-            td { (scores.n) }
-            td { (number(scores.mae)) }
-            td { (interval.as_deref().unwrap_or("–")) }
-            td { (number(scores.rmse)) }
-            td { (signed(scores.bias)) }
-            td { (number(scores.r)) }
-            td { (number(scores.r2)) }
-            td { (signed(scores.bias_slope)) }
-        }
-    }
-}
-
-fn quality(scans: &[ScanQuality]) -> Markup {
-    let refused: Vec<&ScanQuality> = scans.iter().filter(|scan| scan.error.is_some()).collect();
-    let of = |verdict| {
-        scans
-            .iter()
-            .filter(move |scan| scan.error.is_none() && scan.qc == Some(verdict))
-    };
-    let noticed: Vec<&ScanQuality> = of(QcVerdict::Fail).chain(of(QcVerdict::Warn)).collect();
-    let unknown = scans
-        .iter()
-        .filter(|scan| scan.error.is_none() && scan.qc.is_none())
-        .count();
-    html! {
-        section {
-            h2 { "Quality of the scans" }
-            @if scans.is_empty() { p { "Not recorded." } } @else {
-                p {
-                    (scans.len()) " scans: " (of(QcVerdict::Pass).count()) " passed, "
-                    (of(QcVerdict::Warn).count()) " with warnings, "
-                    (of(QcVerdict::Fail).count()) " failed, " (refused.len()) " refused"
-                    @if unknown > 0 { ", " (unknown) " not checked" } "."
-                }
-            }
-            (named_scans("Refused", &refused, |scan| scan.error.clone().unwrap_or_default()))
-            (named_scans("Failed or with warnings", &noticed, |scan| {
-                let verdict = verdict(scan.qc);
-                match scan.reasons.as_slice() {
-                    [] => verdict.to_owned(),
-                    reasons => format!("{verdict}: {}", reasons.join("; ")),
-                }
-            }))
-        }
-    }
-}
-
-fn named_scans(
-    title: &str,
-    scans: &[&ScanQuality],
-    reason: impl Fn(&ScanQuality) -> String,
-) -> Markup {
-    html! {
-        @if !scans.is_empty() {
-            div.scroll { table {
-                thead { tr { th.text { (title) } th.text { "Reason" } } }
-                tbody {
-                    @for scan in scans.iter().take(MAX_NAMED) {
-                        tr { td.text { (scan.scan) } td.text { (reason(scan)) } }
-                    }
-                }
-            } }
-            @if scans.len() > MAX_NAMED { p.quiet { "and " (scans.len() - MAX_NAMED) " more" } }
-        }
-    }
-}
-
-fn worst_cases(report: &Report) -> Markup {
-    let mut worst: Vec<&Case> = report.cases.iter().collect();
-    // The sort is stable: equal gaps stay in the order of the cases.
-    worst.sort_by(|a, b| b.gap_years().abs().total_cmp(&a.gap_years().abs()));
-    let quality: BTreeMap<&str, Option<QcVerdict>> = report
-        .scans
-        .iter()
-        .map(|scan| (scan.scan.as_str(), scan.qc))
-        .collect();
-    html! {
-        @if !worst.is_empty() {
+        @if let Some(config) = &report.config {
             section {
-                h2 { "Largest gaps" }
-                p { "Look at these first: a large gap is more often a bad scan or a wrong age than an unusual brain." }
-                div.scroll { table {
-                    thead { tr {
-                        th.text { "Scan" } th.text { "Participant" } th.text { "Cohort" }
-                        th { "age" } th { "predicted" } th { "gap" } th { "QC" }
-                    } }
-                    tbody {
-                        @for case in worst.into_iter().take(N_WORST) {
-                            tr {
-                                td.text { (case.scan) }
-                                td.text { (case.participant_id) }
-                                td.text { (case.cohort) }
-                                td { (number(Some(case.age_years))) }
-                                td { (number(Some(case.predicted_age_years))) }
-                                td { (signed(Some(case.gap_years()))) }
-                                td { (verdict(quality.get(case.scan.as_str()).copied().flatten())) }
-                            }
-                        }
-                    }
-                } }
+                h2 { "Config" }
+                details {
+                    summary { "Every setting of the training, as the run folder keeps it" }
+                    pre { (config) }
+                }
             }
         }
     }

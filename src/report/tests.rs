@@ -93,6 +93,13 @@ fn report() -> Report {
                 error: Some("label map, not a T1 scan".to_owned()),
             },
         ],
+        left_out: vec![LeftOut {
+            cohort: "ukbb".to_owned(),
+            reason: "no age".to_owned(),
+            n: 17,
+        }],
+        pictures: BTreeMap::new(),
+        config: Some("[train]\nepochs = 5\n".to_owned()),
     }
 }
 
@@ -209,8 +216,8 @@ fn the_page_fetches_nothing_and_runs_nothing() {
     ] {
         assert!(!html.contains(outside), "{outside}");
     }
-    assert_eq!(html.matches("<svg").count(), 3);
-    assert_eq!(html.matches("</svg>").count(), 3);
+    assert_eq!(html.matches("<svg").count(), 6);
+    assert_eq!(html.matches("</svg>").count(), 6);
 }
 
 #[test]
@@ -220,7 +227,7 @@ fn names_are_escaped_wherever_they_stand() {
     report.model = NASTY.to_owned();
     report.cases[0].scan = NASTY.to_owned();
     let html = html(&report);
-    assert!(!html.contains("<img"));
+    assert!(!html.contains("<img src=x"));
     assert!(html.contains("<h1>&lt;img src=x onerror=alert(1)&gt;"));
 }
 
@@ -317,6 +324,49 @@ fn many_points_are_thinned_and_the_page_says_so() {
     let html = html(&report);
     assert!(html.contains("an even selection of the 20000 scans"));
     assert!(html.len() < 3_000_000, "{}", html.len());
+}
+
+#[test]
+fn what_the_index_left_out_is_counted_with_its_reason_and_the_config_is_there() {
+    let html = html(&report());
+    assert!(rows(&html).contains(&vec![
+        "ukbb".to_owned(),
+        "17".to_owned(),
+        "no age".to_owned()
+    ]));
+    assert!(html.contains("<pre>[train]\nepochs = 5\n</pre>"));
+}
+
+#[test]
+fn the_largest_gaps_are_shown_with_their_pictures_inside_the_page() {
+    let mut report = report();
+    assert!(!html(&report).contains("<img "));
+    let worst = largest_gaps(&report.cases)[0].scan.clone();
+    report.pictures.insert(worst.clone(), b"PNG".to_vec());
+    let html = html(&report);
+    assert_eq!(html.matches("<img ").count(), 1);
+    // "PNG" in base64.
+    assert!(html.contains("data:image/png;base64,UE5H"), "{worst}");
+    assert!(html.contains("img-src data:"));
+}
+
+#[test]
+fn the_page_has_every_figure_with_a_title_for_those_who_cannot_see_it() {
+    let html = html(&report());
+    for title in [
+        "Predicted against chronological age",
+        "Brain-age gap against chronological age",
+        "Corrected brain-age gap against chronological age",
+        "Difference against mean of predicted and chronological age",
+        "Distribution of the gap in each cohort",
+        "Mean absolute error of each block while training",
+    ] {
+        assert_eq!(
+            html.matches(&format!("aria-label=\"{title}\"")).count(),
+            1,
+            "{title}"
+        );
+    }
 }
 
 #[test]

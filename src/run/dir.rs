@@ -4,6 +4,7 @@
 //! runs/2026-11-25-name/
 //!   config.toml        resolved, every key present; its presence makes a folder a run
 //!   index.csv          as used, with splits
+//!   left_out.csv       what the cohorts hold and the training did not use: cohort,reason,n
 //!   placement.json     where the network was cut and which device has which blocks, with the times that decided it
 //!   metrics.jsonl      one event a line
 //!   checkpoints/       the newest states, see engine::checkpoint
@@ -78,6 +79,11 @@ impl RunDir {
     /// `index.csv`.
     pub fn index(&self) -> PathBuf {
         self.0.join("index.csv")
+    }
+
+    /// `left_out.csv`.
+    pub fn left_out(&self) -> PathBuf {
+        self.0.join("left_out.csv")
     }
 
     /// `placement.json`.

@@ -2,6 +2,7 @@
 
 mod fit;
 mod judge;
+pub mod left_out;
 pub mod place;
 mod same_image;
 mod watch;
@@ -24,7 +25,7 @@ use crate::eval::bias::BiasCorrection;
 use crate::eval::conformal::ConformalInterval;
 use crate::eval::{Evaluation, evaluate};
 use crate::model_file::{Model, ModelFacts, TrainingImages, TrainingSummary};
-use crate::report::write_report;
+use crate::report::{LeftOut, write_report};
 use crate::run::dir::RunDir;
 
 use super::upkeep::forget_withdrawn;
@@ -47,7 +48,8 @@ pub struct Request<'a> {
     pub context: &'a Context,
 }
 
-/// Lists cohorts and splits their participants; what the cache holds of withdrawn ones is removed.
+/// Lists cohorts and splits their participants; what the cache holds of withdrawn ones is removed. What the cohorts hold
+/// and the index does not is counted by reason.
 ///
 /// # Errors
 /// Where a cohort cannot be listed, the cohort to leave out is none of them, or one participant came into two splits.
@@ -57,9 +59,10 @@ pub fn index_cohorts(
     protocol: &SplitProtocol,
     cache: &Cache,
     context: &Context,
-) -> anyhow::Result<CohortIndex> {
+) -> anyhow::Result<(CohortIndex, Vec<LeftOut>)> {
     let printer = &context.printer;
     let mut index = CohortIndex { rows: Vec::new() };
+    let mut left_out = Vec::new();
     for cohort in cohorts {
         let listing = list_cohort(cohort)?;
         printer.status(&format!(
@@ -73,6 +76,11 @@ pub fn index_cohorts(
         }
         for (reason, n) in &listing.skipped {
             printer.warning(&format!("{}: {n} skipped: {reason}", cohort.name));
+            left_out.push(LeftOut {
+                cohort: cohort.name.clone(),
+                reason: reason.to_string(),
+                n: *n,
+            });
         }
         for warning in &listing.warnings {
             printer.warning(&format!("{}: {warning}", cohort.name));
@@ -92,7 +100,7 @@ pub fn index_cohorts(
         ));
     }
     check_leakage(&index)?;
-    Ok(index)
+    Ok((index, left_out))
 }
 
 /// Preprocesses what is missing, trains, predicts the test set and judges; answers how many scans were refused.
@@ -119,6 +127,7 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
         .inspect(|report| warn_of(report, &context.printer))
         .count();
 
+    left_out::add_unusable(run, index, &reports)?;
     same_image::check_images(index, &reports, &context.printer)?;
     let of = |split| samples(index, &reports, split, &recipe.grid);
     let (training, validation) = (of(Split::Train), of(Split::Validation));
@@ -157,7 +166,7 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
 
     judge::predict_test(request, &reports)?;
     let evaluation = judge::evaluate_test(request, target.scaling)?;
-    write_report(&run.report(), &report::of_run(run)?)?;
+    write_report(&run.report(), &report::of_run(run, Some(request.cache))?)?;
     say(&evaluation, run, &context.printer)?;
     Ok(n_refused)
 }

@@ -1,10 +1,14 @@
 //! The figures of the report, each an SVG element that stands in the page.
 
+mod bland_altman;
 mod gap_by_age;
+mod gap_histogram;
 mod loss_curves;
 mod scatter;
 
-pub(super) use gap_by_age::gap_by_age;
+pub(super) use bland_altman::bland_altman;
+pub(super) use gap_by_age::{corrected_gap_by_age, gap_by_age};
+pub(super) use gap_histogram::gap_histogram;
 pub(super) use loss_curves::loss_curves;
 pub(super) use scatter::scatter;
 
@@ -130,11 +134,20 @@ fn color(index: usize) -> RGBColor {
 
 /// The cases of each cohort that can be drawn, as points, thinned to [`MAX_POINTS`].
 fn points_by_cohort(cases: &[Case], y: impl Fn(&Case) -> f64) -> Vec<Vec<(f64, f64)>> {
+    points_by_cohort_at(cases, |case| case.age_years, y)
+}
+
+/// As [`points_by_cohort`], with something else than the age to the right.
+fn points_by_cohort_at(
+    cases: &[Case],
+    x: impl Fn(&Case) -> f64,
+    y: impl Fn(&Case) -> f64,
+) -> Vec<Vec<(f64, f64)>> {
     let step = cases.len().div_ceil(MAX_POINTS).max(1);
     let shown = || cases.iter().step_by(step);
     let of = |cohort: &str| {
         let own = shown().filter(|case| case.cohort == cohort);
-        own.map(|case| (case.age_years, y(case)))
+        own.map(|case| (x(case), y(case)))
             .filter(|(x, y)| x.is_finite() && y.is_finite())
             .collect()
     };
