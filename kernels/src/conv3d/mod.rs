@@ -8,7 +8,8 @@
 //! NaN (not in input gradients by GEMM, which never meet the padding). Results do not depend on the number of threads.
 //!
 //! Errors relative to the largest value of a result: at most 1e-6 by the direct convolution, 5e-6 by matrices, 1e-5 by Fourier
-//! transforms; the tests compare with f64.
+//! transforms; the tests compare with f64. Where a result has few values that are all near 0 by cancellation, relative to the
+//! size that sums of so many products have.
 //!
 //! Besides the result, a call needs one workspace a thread and, for weight gradients, sums in f64. Direct: about 300 kB (more
 //! only if one row of outputs needs more; for weight gradients of small planes about 1 MB and 3 kB for each output channel), a
