@@ -66,7 +66,8 @@ const AFTER_TRAINING: &[Line] = &[
     ),
     (
         "write it all on one page",
-        "report {out}/run --predictions {out}/predictions.csv --ages {out}/scans/ages.csv --out {out}/report.html",
+        "report {out}/run --predictions {out}/predictions.csv --ages {out}/scans/ages.csv --out {out}/report.html \
+         --project {out}/brainage.toml",
     ),
 ];
 /// Passes over the training set: fewer learn too little to be judged, more only learn the heads by heart.

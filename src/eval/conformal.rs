@@ -13,6 +13,8 @@ use super::{Case, one_scan_each};
 
 /// Shares for which an interval is stored.
 pub const COVERAGES: [f64; 4] = [0.5, 0.8, 0.9, 0.95];
+/// Fewest participants: with fewer there is no interval of the usual share, and of smaller shares a poor one.
+pub const MIN_PARTICIPANTS: usize = 9;
 /// The share whose interval is written unless another one is asked for.
 pub const DEFAULT_COVERAGE: f64 = 0.9;
 
@@ -52,8 +54,8 @@ pub struct HalfWidth {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoInterval {
-    /// Too few validation participants for any share.
-    #[error("{n} validation participants are too few for an interval (90 % needs 9)")]
+    /// Too few validation participants.
+    #[error("{n} validation participants, a calibrated interval needs {MIN_PARTICIPANTS}")]
     TooFew {
         /// Those there are.
         n: usize,
@@ -90,20 +92,19 @@ impl ConformalInterval {
             return Err(NoInterval::NotFinite { n });
         }
         scores.sort_unstable_by(f64::total_cmp);
+        if n < MIN_PARTICIPANTS {
+            return Err(NoInterval::TooFew { n });
+        }
         let half_width = |coverage: f64| {
             // The small number takes back what rounding adds to products such as 10 · 0.9.
             let rank = ((n + 1) as f64 * coverage - 1e-9).ceil() as usize;
             let width = *scores.get(rank.checked_sub(1)?)?;
             Some(HalfWidth { coverage, width })
         };
-        let half_widths: Vec<HalfWidth> = COVERAGES.into_iter().filter_map(half_width).collect();
-        if half_widths.is_empty() {
-            return Err(NoInterval::TooFew { n });
-        }
         Ok(Self {
             scale,
             n,
-            half_widths,
+            half_widths: COVERAGES.into_iter().filter_map(half_width).collect(),
         })
     }
 
@@ -192,9 +193,8 @@ mod tests {
         };
         assert_eq!(interval.usual_coverage(), Some(0.8));
         assert_eq!(of(18).unwrap(), [0.5, 0.8, 0.9]);
-        assert_eq!(of(8).unwrap(), [0.5, 0.8]);
-        assert_eq!(of(1).unwrap(), [0.5]);
-        assert_eq!(of(0), Err(NoInterval::TooFew { n: 0 }));
+        assert_eq!(of(9).unwrap(), [0.5, 0.8, 0.9]);
+        assert_eq!(of(8), Err(NoInterval::TooFew { n: 8 }));
     }
 
     #[test]
