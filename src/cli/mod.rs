@@ -29,6 +29,7 @@ pub mod train;
 pub mod training;
 mod upkeep;
 pub mod view;
+mod withdrawn;
 pub mod worker;
 
 use std::ffi::OsString;

@@ -25,7 +25,7 @@ use crate::model_file::{Model, ModelFacts, TrainingSummary};
 use crate::report::write_report;
 use crate::run::dir::RunDir;
 
-use super::upkeep::forget_withdrawn;
+use super::withdrawn::forget_withdrawn;
 use super::{CliError, Context, Printer, report};
 use place::Placement;
 
