@@ -1,6 +1,8 @@
 //! What downloads and spreadsheets do to a cohort: each is named and counted, none ends in a panic, and no scan is
 //! silently dropped.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+
 use std::path::Path;
 
 use brainage_cohorts::{Cohort, CohortListing, Criteria, Error, Layout, list_cohort};
@@ -178,7 +180,7 @@ fn a_folder_that_cannot_be_read_is_named_and_the_others_are_listed() {
     );
     let closed = folder.path().join("sub-008");
     fs_err::create_dir(&closed).unwrap();
-    fs_err::set_permissions(&closed, std::fs::Permissions::from_mode(0)).unwrap();
+    fs_err::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
     let is_open = fs_err::read_dir(&closed).is_ok();
     let listing = list("bids", folder.path());
     fs_err::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -158,10 +158,11 @@ pub(super) fn forget_withdrawn(
     let there: Vec<PathBuf> = there.cloned().collect();
     let recipes = recipes_with(&Recipe::named("fast")?)?;
     let in_use = keys_in_use(&there, ReadOptions::default(), &recipes, template()?);
-    let mut n_removed = 0;
-    for key in &in_use.keys {
-        n_removed += usize::from(cache.remove(key)?);
-    }
+    // In whatever order: it does not matter which goes first.
+    let mut n_removed = in_use
+        .keys
+        .iter()
+        .try_fold(0, |n, key| anyhow::Ok(n + usize::from(cache.remove(key)?)))?;
     for entry in cache.entries()? {
         let source = entry.source();
         if source.is_some_and(|source| withdrawn.is_scan(&source, "")) {
@@ -281,12 +282,12 @@ fn purge_run(run: &RunDir, withdrawn: &Withdrawn, purge: &mut Purge) -> anyhow::
             purge.files += 1;
         } else if file == run.report() {
             // Without what a report needs it can only be removed.
-            match report::of_run(run).map(|report| write_report(&file, &report)) {
-                Ok(Ok(())) => purge.reports += 1,
-                _ => {
-                    fs_err::remove_file(&file)?;
-                    purge.files += 1;
-                }
+            let written = report::of_run(run).map(|report| write_report(&file, &report));
+            if let Ok(Ok(())) = written {
+                purge.reports += 1;
+            } else {
+                fs_err::remove_file(&file)?;
+                purge.files += 1;
             }
         } else {
             let (lines, removed) = scrub_text(&file, &names)?;

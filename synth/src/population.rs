@@ -175,8 +175,11 @@ mod tests {
         }
     }
 
-    /// Age, sex (±½), ln ICV in ml and ln(V/ICV) of each region of the adults that the constants were fitted to.
-    fn measured_adults() -> Option<Vec<(f64, f64, f64, [f64; N_DRIVEN])>> {
+    /// Age, sex (±½), ln ICV in ml and ln(V/ICV) of each region.
+    type Adult = (f64, f64, f64, [f64; N_DRIVEN]);
+
+    /// The adults that the constants were fitted to.
+    fn measured_adults() -> Option<Vec<Adult>> {
         const MUSE: [&[&str]; N_DRIVEN] = [
             &["49", "50", "51", "52"],
             &["4"],
