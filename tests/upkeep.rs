@@ -62,6 +62,74 @@ fn what_the_cache_holds_of_a_withdrawn_participant_goes_with_the_next_command() 
     assert!(!index.contains(&participant), "{index}");
 }
 
+/// The first participant of the index, and the path of the scan.
+fn first_participant(folder: &Path) -> (String, String) {
+    at(folder, "index");
+    let index = fs_err::read_to_string(folder.join("index.csv")).expect("an index");
+    let row: Vec<&str> = index.lines().nth(1).expect("a row").split(',').collect();
+    (row[1].to_owned(), row[10].to_owned())
+}
+
+#[test]
+fn a_withdrawn_participant_whose_scan_is_gone_leaves_the_cache_too() {
+    let study = study();
+    let (participant, scan) = first_participant(study.path());
+    fs_err::remove_file(scan).unwrap();
+    // The former index is gone too: the path that the entry was made from still names the participant.
+    fs_err::remove_file(study.path().join("index.csv")).unwrap();
+    fs_err::write(study.path().join("study/withdrawn.csv"), &participant).unwrap();
+    let answer = at(study.path(), "index");
+    let said = "1 volumes of withdrawn participants removed from the cache";
+    assert!(answer.stderr.contains(said), "{}", answer.stderr);
+    assert_eq!(n_entries(study.path()), 2);
+}
+
+#[test]
+fn a_purge_takes_withdrawn_participants_out_of_old_runs_and_never_names_them() {
+    let study = study();
+    let (participant, scan) = first_participant(study.path());
+    let run = study.path().join("runs/old");
+    fs_err::create_dir_all(run.join("saliency")).unwrap();
+    let write = |name: &str, text: &str| fs_err::write(run.join(name), text).unwrap();
+    write("config.toml", "");
+    fs_err::copy(study.path().join("index.csv"), run.join("index.csv")).unwrap();
+    let columns = "scan,participant_id,session_id,age_years,predicted_age";
+    write(
+        "predictions.csv",
+        &format!("{columns}\n{scan},{participant},,60,61\nother.nii,o,,50,51\n"),
+    );
+    write("log.txt", &format!("refused: {scan}\nepoch 1\n"));
+    write("report.html", &format!("<td>{participant}</td>"));
+    write(&format!("saliency/sub-{participant}_saliency.nii.gz"), "x");
+    write("evaluation.json", "{\"mae\": 4.5}");
+    let list = study.path().join("study/withdrawn.csv");
+    fs_err::write(list, format!("{participant}\n")).unwrap();
+
+    let answer = at(study.path(), "index --purge");
+    assert!(!answer.stdout.contains(&participant), "{}", answer.stdout);
+    assert!(!answer.stderr.contains(&participant), "{}", answer.stderr);
+    let said = "1 runs purged of withdrawn participants: 1 rows of indices, 1 predictions, 1 other lines and 2 files \
+                removed, 0 reports written anew";
+    assert!(answer.stdout.contains(said), "{}", answer.stdout);
+    let read = |name: &str| fs_err::read_to_string(run.join(name)).unwrap();
+    assert_eq!(read("index.csv").lines().count(), 3);
+    assert_eq!(
+        read("predictions.csv"),
+        format!("{columns}\nother.nii,o,,50,51\n")
+    );
+    assert_eq!(read("log.txt"), "epoch 1\n");
+    assert_eq!(read("evaluation.json"), "{\"mae\": 4.5}");
+    for name in ["index.csv", "predictions.csv", "log.txt"] {
+        assert!(!read(name).contains(&participant), "{name}");
+    }
+    // Nothing is left to remove.
+    let purged = &json(&at(study.path(), "index --purge --json"))["purged"];
+    assert_eq!(
+        (&purged["index_rows"], &purged["files"]),
+        (&0.into(), &0.into())
+    );
+}
+
 #[test]
 fn a_purge_keeps_what_the_cohorts_need_and_spares_what_is_young() {
     let study = study();

@@ -4,58 +4,16 @@
 //! cannot be understood spoils only its row.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::ages::{AgeUnit, ParsedAge, is_missing, parse_age};
 use crate::criteria::{Refusal, SkipReason};
 use crate::delimited::{Delimited, cell};
 use crate::error::Error;
 use crate::index::AgeSource;
-use crate::participant::{AgeYears, Sex};
-use crate::withdrawals::comparable;
-
-/// What a table says about someone, at one visit or at all.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Person {
-    pub(crate) age: Result<AgeYears, Refusal>,
-    pub(crate) age_source: AgeSource,
-    pub(crate) sex: Sex,
-    pub(crate) site: String,
-    pub(crate) scanner: String,
-    pub(crate) diagnosis: String,
-    pub(crate) family: String,
-    pub(crate) note: String,
-}
-
-/// What a unit of the age column is worth in years.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AgeUnit {
-    Years,
-    Months,
-    Weeks,
-    Days,
-}
-
-impl AgeUnit {
-    fn per_year(self) -> f64 {
-        match self {
-            Self::Years => 1.0,
-            Self::Months => 12.0,
-            Self::Weeks => 365.25 / 7.0,
-            Self::Days => 365.25,
-        }
-    }
-
-    /// Reads a unit's name.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        match text.trim().to_lowercase().as_str() {
-            "y" | "yr" | "yrs" | "year" | "years" => Some(Self::Years),
-            "month" | "months" | "mo" => Some(Self::Months),
-            "week" | "weeks" => Some(Self::Weeks),
-            "day" | "days" | "d" => Some(Self::Days),
-            _ => None,
-        }
-    }
-}
+use crate::layout::LayoutFindings;
+use crate::participant::Sex;
+use crate::people::{People, Person, settle_age_sources};
 
 /// What numbers and letters in a sex column mean, in lower case, where the cohort says so.
 pub(crate) type SexCodes = BTreeMap<String, Sex>;
@@ -223,7 +181,7 @@ impl PersonColumns {
     }
 
     /// The age of a row. Where two columns hold ages, they may differ by a year, as rounded and exact ages do.
-    fn age_of(&self, record: &csv::ByteRecord) -> Result<ParsedAge, Refusal> {
+    pub(crate) fn age_of(&self, record: &csv::ByteRecord) -> Result<ParsedAge, Refusal> {
         let parse = |column| parse_age(&cell(record, column), self.age_unit, self.decimal_comma);
         let first = parse(self.age);
         let Some(other) = self.other_age.map(|column| parse(Some(column))) else {
@@ -251,283 +209,6 @@ fn codes_in_header(header: &str) -> SexCodes {
         Some((code.trim().to_lowercase(), Sex::from_word(word)?))
     });
     pairs.collect()
-}
-
-/// Marks of a missing value.
-pub(crate) fn is_missing(text: &str) -> bool {
-    matches!(
-        text.trim().to_lowercase().as_str(),
-        "" | "na" | "n/a" | "nan" | "." | "null" | "none"
-    )
-}
-
-/// An age as a cell has it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct ParsedAge {
-    pub(crate) age: AgeYears,
-    pub(crate) source: AgeSource,
-}
-
-/// Reads an age, also as a bound (`89+`, `>89`) or a range (`26-30`, both ends included). Zero stands for a missing age
-/// in several cohorts, so it is refused.
-pub(crate) fn parse_age(
-    text: &str,
-    unit: AgeUnit,
-    decimal_comma: bool,
-) -> Result<ParsedAge, Refusal> {
-    if is_missing(text) {
-        return Err(SkipReason::NoAge.into());
-    }
-    let text = text.trim();
-    let bad = || {
-        Refusal::new(
-            SkipReason::BadAge,
-            format!("age is `{}`", text.escape_debug()),
-        )
-    };
-    let bare = text
-        .trim_end_matches('+')
-        .trim_start_matches(['>', '=', '≥'])
-        .trim();
-    let number = |text: &str| -> Result<f64, Refusal> {
-        let number = if decimal_comma {
-            text.replace(',', ".")
-        } else {
-            text.to_owned()
-        };
-        number.trim().parse().map_err(|_unreadable| bad())
-    };
-    let (value, source) = match bare.split_once('-') {
-        Some((from, to)) if !from.is_empty() => {
-            let (from, to) = (number(from)?, number(to)?);
-            // Completed years: the last begins at `to` and is over a year later.
-            let middle = (from + to + 1.0) / 2.0;
-            (if from < to { middle } else { f64::NAN }, AgeSource::BinMid)
-        }
-        _ if bare.len() < text.len() => (number(bare)?, AgeSource::Capped),
-        _ => {
-            let value = number(bare)?;
-            let source = match unit {
-                AgeUnit::Years if value.fract() == 0.0 => AgeSource::ReportedWholeYears,
-                AgeUnit::Years => AgeSource::ReportedDecimal,
-                _ => AgeSource::Converted,
-            };
-            (value, source)
-        }
-    };
-    let years = match unit {
-        AgeUnit::Years => value,
-        _ => rounded(value / unit.per_year()),
-    };
-    let age = AgeYears::new(years).map_err(|_outside| bad())?;
-    if age.years() == 0.0 {
-        return Err(bad());
-    }
-    Ok(ParsedAge { age, source })
-}
-
-/// To a ten-thousandth of a year, which is less than an hour: dates have no more.
-pub(crate) fn rounded(years: f64) -> f64 {
-    (years * 1e4).round() / 1e4
-}
-
-/// People by participant and visit.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct People {
-    rows: BTreeMap<String, Vec<(Option<String>, Person)>>,
-    /// Identifiers that are numbers, by the number without leading zeros; none where two have the same number.
-    by_number: BTreeMap<String, Option<String>>,
-}
-
-/// A number without its leading zeros, which spreadsheets drop.
-fn number_of(id: &str) -> Option<&str> {
-    let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| id.trim_start_matches('0'))
-}
-
-impl People {
-    /// Adds a row. A second row of the same person and visit must say the same.
-    pub(crate) fn insert(&mut self, participant: &str, session: &str, person: Person) {
-        let session = Some(comparable_session(session)).filter(|session| !session.is_empty());
-        let id = comparable(participant);
-        if let Some(number) = number_of(&id) {
-            let known = self
-                .by_number
-                .entry(number.to_owned())
-                .or_insert_with(|| Some(id.clone()));
-            if known.as_ref().is_some_and(|known| *known != id) {
-                *known = None;
-            }
-        }
-        let rows = self.rows.entry(id).or_default();
-        match rows.iter_mut().find(|(known, _)| *known == session) {
-            Some((_, known)) if *known != person => {
-                if known.completes(&person) {
-                    known.fill_from(person);
-                } else {
-                    known.age = Err(contradiction(known, &person));
-                }
-            }
-            Some(_) => {}
-            None => rows.push((session, person)),
-        }
-    }
-
-    /// Fills what is not known here from another table.
-    pub(crate) fn fill_from(&mut self, other: Self) {
-        for (number, id) in other.by_number {
-            let known = self.by_number.entry(number).or_insert_with(|| id.clone());
-            if *known != id {
-                *known = None;
-            }
-        }
-        for (participant, rows) in other.rows {
-            let mine = self.rows.entry(participant).or_default();
-            for (session, person) in rows {
-                match mine.iter_mut().find(|(known, _)| *known == session) {
-                    Some((_, known)) => known.fill_from(person),
-                    None => mine.push((session, person)),
-                }
-            }
-        }
-    }
-
-    /// What is known of someone at a visit: the row of that visit, completed by the row that names no visit.
-    /// A scan without visit takes the only row there is. A number is also found with other leading zeros, where only
-    /// one participant has it.
-    pub(crate) fn find(&self, participant: &str, session: Option<&str>) -> Result<Person, Refusal> {
-        let id = comparable(participant);
-        let same_number = || {
-            let known = self.by_number.get(number_of(&id)?)?.as_ref()?;
-            self.rows.get(known)
-        };
-        let rows = self
-            .rows
-            .get(&id)
-            .or_else(same_number)
-            .ok_or(SkipReason::NotInDemographics)?;
-        let of = |wanted: Option<&String>| {
-            rows.iter()
-                .find(|(known, _)| known.as_ref() == wanted)
-                .map(|(_, person)| person)
-        };
-        let general = of(None);
-        let session = session.map(comparable_session);
-        let special = session.as_ref().and_then(|session| of(Some(session)));
-        match (special, general, rows.as_slice()) {
-            (Some(special), Some(general), _) => {
-                let mut person = special.clone();
-                person.fill_from(general.clone());
-                Ok(person)
-            }
-            (Some(person), None, _) | (None, Some(person), _) => Ok(person.clone()),
-            (None, None, [(_, only)]) if session.is_none() => Ok(only.clone()),
-            (None, None, _) => Err(SkipReason::NoAge.into()),
-        }
-    }
-
-    /// Whether a row is about this very visit.
-    pub(crate) fn names_visit(&self, participant: &str, session: &str) -> bool {
-        let session = Some(comparable_session(session));
-        let rows = self.rows.get(&comparable(participant));
-        rows.is_some_and(|rows| rows.iter().any(|(known, _)| *known == session))
-    }
-
-    /// Everyone, by their identifier in lower case and without prefix.
-    pub(crate) fn into_people(self) -> impl Iterator<Item = (String, Person)> {
-        let rows = self.rows.into_iter();
-        rows.flat_map(|(id, rows)| {
-            rows.into_iter()
-                .map(move |(_, person)| (id.clone(), person))
-        })
-    }
-
-    /// Known ages, in years, in no particular order.
-    pub(crate) fn ages(&self) -> impl Iterator<Item = f64> {
-        let people = self.rows.values().flatten();
-        people.filter_map(|(_, person)| person.age.as_ref().ok().map(|age| age.years()))
-    }
-
-    pub(crate) fn people_mut(&mut self) -> impl Iterator<Item = &mut Person> {
-        self.rows.values_mut().flatten().map(|(_, person)| person)
-    }
-}
-
-/// Two rows of one person and visit that do not agree.
-fn contradiction(a: &Person, b: &Person) -> Refusal {
-    let shown = |person: &Person| match &person.age {
-        Ok(age) => format!("{age} years, {}", person.sex),
-        Err(refusal) if refusal.reason == SkipReason::NoAge => format!("no age, {}", person.sex),
-        Err(refusal) => refusal.detail.clone(),
-    };
-    let (a, b) = (shown(a), shown(b));
-    let detail = if a == b {
-        String::new()
-    } else {
-        format!("{a} and {b}")
-    };
-    Refusal::new(SkipReason::DuplicateParticipant, detail)
-}
-
-impl Person {
-    /// Whether the other row says nothing that contradicts this one, and one of them knows no age.
-    fn completes(&self, other: &Self) -> bool {
-        let no_age = |person: &Self| {
-            let age = person.age.as_ref();
-            age.is_err_and(|refusal| refusal.reason == SkipReason::NoAge)
-        };
-        let sexes = [self.sex, other.sex];
-        let sexes_agree = sexes.contains(&Sex::Unknown) || sexes[0] == sexes[1];
-        sexes_agree && (no_age(self) || no_age(other))
-    }
-
-    pub(crate) fn fill_from(&mut self, other: Self) {
-        if self
-            .age
-            .as_ref()
-            .is_err_and(|refusal| refusal.reason == SkipReason::NoAge)
-        {
-            (self.age, self.age_source) = (other.age, other.age_source);
-            self.note = other.note;
-        }
-        if self.sex == Sex::Unknown {
-            self.sex = other.sex;
-        }
-        let texts = [
-            (&mut self.site, other.site),
-            (&mut self.scanner, other.scanner),
-            (&mut self.diagnosis, other.diagnosis),
-            (&mut self.family, other.family),
-        ];
-        for (mine, theirs) in texts {
-            if mine.is_empty() {
-                *mine = theirs;
-            }
-        }
-    }
-}
-
-/// A whole number among decimals is a decimal that happens to be whole.
-pub(crate) fn settle_age_sources<'a>(people: impl Iterator<Item = &'a mut Person>) {
-    let mut people: Vec<_> = people.collect();
-    if people
-        .iter()
-        .any(|person| person.age_source == AgeSource::ReportedDecimal && person.age.is_ok())
-    {
-        for person in &mut people {
-            if person.age_source == AgeSource::ReportedWholeYears {
-                person.age_source = AgeSource::ReportedDecimal;
-            }
-        }
-    }
-}
-
-/// A visit's name as it is compared.
-pub(crate) fn comparable_session(session: &str) -> String {
-    let session = session.trim().to_lowercase();
-    session
-        .strip_prefix("ses-")
-        .map_or(session.clone(), str::to_owned)
 }
 
 /// What is known beside a table.
@@ -592,6 +273,56 @@ pub(crate) fn read_people(
         has_age,
         shown_headers: table.shown_headers(),
     })
+}
+
+/// Which tables a cohort is described by, in words for who has to find them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExpectedTables {
+    /// Such as "`participants.tsv` with a column `age`".
+    pub(crate) table: &'static str,
+    /// Such as "`age`".
+    pub(crate) age: &'static str,
+    /// Whether ages may be known from elsewhere, so that tables without them are no error.
+    pub(crate) ages_elsewhere: bool,
+}
+
+/// Reads tables of people as one: the first table that knows something goes before the others. The tables are entered
+/// among those that were used.
+///
+/// # Errors
+/// If a table cannot be read, or none has ages.
+pub(crate) fn read_all_people(
+    tables: Vec<PathBuf>,
+    names: &ColumnNames,
+    codebook: impl Fn(&Path, &mut Vec<String>) -> Codebook,
+    expected: ExpectedTables,
+    (root, findings): (&Path, &mut LayoutFindings),
+) -> Result<People, Error> {
+    let mut people = People::default();
+    let mut ages_known = expected.ages_elsewhere;
+    let mut without_age = None;
+    for path in &tables {
+        let codes = codebook(path, &mut findings.warnings);
+        let table = read_people(path, names, &codes, &mut findings.warnings)?;
+        ages_known |= table.has_age;
+        if !table.has_age {
+            without_age.get_or_insert((table.shown_headers, path.clone()));
+        }
+        people.fill_from(table.people);
+    }
+    findings.demographics_used.extend(tables);
+    match without_age {
+        _ if ages_known => Ok(people),
+        Some((found, path)) => Err(Error::NoAgeColumn {
+            expected: expected.age,
+            found,
+            path,
+        }),
+        None => Err(Error::NoDemographics {
+            expected: expected.table,
+            root: root.to_path_buf(),
+        }),
+    }
 }
 
 /// Says that codes for sex were not understood.

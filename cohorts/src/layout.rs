@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::criteria::Refusal;
-use crate::demographics::Person;
 use crate::error::{Error, ValueError};
 use crate::files::{Files, Walk};
 use crate::layouts;
+use crate::people::Person;
 
 /// How a cohort lies on disk.
 #[derive(Clone, Copy)]
@@ -145,6 +145,17 @@ pub(crate) struct FoundScan {
     /// Who it shows, or why it cannot be used.
     pub(crate) person: Result<Person, Refusal>,
     pub(crate) note: &'static str,
+    /// By which rule it was chosen, where the visit has several images.
+    pub(crate) choice: Option<Choice>,
+}
+
+/// One image was chosen of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// What decided between the first and the second choice, e.g. "lowest run".
+    pub(crate) rule: &'static str,
+    /// How many images the visit has.
+    pub(crate) of: usize,
 }
 
 /// What a layout finds in its folder.

@@ -6,6 +6,7 @@
 //!
 //! Nothing here opens an image: a scan is a path. Nothing is written but the index.
 
+mod ages;
 mod archive;
 mod criteria;
 mod dates;
@@ -14,13 +15,16 @@ mod demographics;
 mod detect;
 mod error;
 mod files;
+mod gates;
 mod index;
 mod layout;
 mod layouts;
 mod listing;
 mod participant;
+mod people;
 mod shared_text;
 mod split;
+mod visits;
 mod withdrawals;
 
 pub use criteria::{CoarseAges, Criteria, Sessions, SkipReason};

@@ -10,17 +10,16 @@ use crate::criteria::{Criteria, Refusal, Sessions, SkipReason};
 use crate::detect::detect;
 use crate::error::{Error, ValueError, shown};
 use crate::files::{Files, Walk, is_pointer, list_files};
+use crate::gates::Gates;
 use crate::index::IndexRow;
 use crate::layout::{FoundScan, Layout, LayoutChoice, Search};
 use crate::participant::{ParticipantId, SessionId, Sex};
 use crate::shared_text::SharedTexts;
-use crate::withdrawals::{ParticipantList, usual_lists};
+use crate::visits::{keep_first_sessions, skip_duplicates, sort_rows};
+use crate::withdrawals::usual_lists;
 
 /// How many examples of each reason are kept.
 const EXAMPLES: usize = 5;
-/// Ages at one and the same visit may differ by this much, years: two and a half weeks.
-const SAME_VISIT_YEARS: f64 = 0.05;
-
 /// A cohort of the project file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cohort {
@@ -41,6 +40,10 @@ pub struct Cohort {
 /// What is in a cohort's folder, and what of it can be used.
 #[derive(Clone, Debug)]
 pub struct CohortListing {
+    /// The cohort's name.
+    pub name: String,
+    /// Its folder, absolute.
+    pub root: PathBuf,
     /// The layout that was asked for or recognized.
     pub layout: Layout,
     /// Where the layout was to be recognized: what of each layout was seen.
@@ -53,7 +56,7 @@ pub struct CohortListing {
     pub scans: usize,
     /// How many were skipped for each reason, by [`SkipReason::code`].
     pub skipped: BTreeMap<String, usize>,
-    /// The first few of each reason: paths, or rows of a table; with the values that were refused.
+    /// The first few of each reason but `withdrawn`: paths, or rows of a table; with the values that were refused.
     pub skipped_examples: BTreeMap<String, Vec<String>>,
     /// The tables that were read.
     pub demographics_used: Vec<PathBuf>,
@@ -61,6 +64,8 @@ pub struct CohortListing {
     pub withdrawals_used: Vec<PathBuf>,
     /// Scans of withdrawn participants: whatever was made of them must go.
     pub withdrawn: Vec<PathBuf>,
+    /// Visits with several images of which one is used, by the rule that decided; each row's `note` says it too.
+    pub choices: BTreeMap<&'static str, usize>,
     /// What was done otherwise than one may expect.
     pub warnings: Vec<String>,
 }
@@ -98,9 +103,13 @@ impl CohortListing {
         counts.sum()
     }
 
-    fn skip(&mut self, refusal: &Refusal, example: String) {
+    pub(crate) fn skip(&mut self, refusal: &Refusal, example: String) {
         let code = refusal.reason.code();
         *self.skipped.entry(code.to_owned()).or_default() += 1;
+        // Who withdrew is counted, never shown.
+        if refusal.reason == SkipReason::Withdrawn {
+            return;
+        }
         let examples = self.skipped_examples.entry(code.to_owned()).or_default();
         if examples.len() < EXAMPLES {
             examples.push(match refusal.detail.as_str() {
@@ -138,6 +147,8 @@ pub fn list_cohort(cohort: &Cohort) -> Result<CohortListing, Error> {
         files: &files,
     })?;
     let mut listing = CohortListing {
+        name: cohort.name.clone(),
+        root: root.clone(),
         layout,
         recognized_by,
         rows: Vec::new(),
@@ -148,6 +159,7 @@ pub fn list_cohort(cohort: &Cohort) -> Result<CohortListing, Error> {
         demographics_used: findings.demographics_used,
         withdrawals_used: lists,
         withdrawn: Vec::new(),
+        choices: BTreeMap::new(),
         warnings: findings.warnings,
     };
     count_unreadable(&mut listing, &root, &files);
@@ -160,9 +172,14 @@ pub fn list_cohort(cohort: &Cohort) -> Result<CohortListing, Error> {
         if !found.participant.is_empty() {
             participants.insert(found.participant.clone());
         }
-        let scan = found.scan.clone();
+        let (scan, choice) = (found.scan.clone(), found.choice);
         match row_of(found, cohort, (&gates, &mut texts)) {
-            Ok(row) => listing.rows.push(row),
+            Ok(row) => {
+                if let Some(choice) = choice {
+                    *listing.choices.entry(choice.rule).or_default() += 1;
+                }
+                listing.rows.push(row);
+            }
             Err(refusal) => {
                 listing.skip(&refusal, shown(&scan));
                 if refusal.reason == SkipReason::Withdrawn {
@@ -220,10 +237,12 @@ fn outer_tables(root: &Path) -> Vec<PathBuf> {
 
 /// What of the folder no layout could see is counted all the same.
 fn count_unreadable(listing: &mut CohortListing, root: &Path, files: &Files) {
-    for folder in &files.unreadable {
-        listing
-            .warnings
-            .push(format!("folder cannot be read: `{}`", shown(folder)));
+    if let Some(first) = files.unreadable.first() {
+        let n = files.unreadable.len();
+        listing.warnings.push(format!(
+            "{n} folders cannot be read, the first is `{}`",
+            shown(first)
+        ));
     }
     for path in &files.not_utf8 {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -243,40 +262,6 @@ fn count_unreadable(listing: &mut CohortListing, root: &Path, files: &Files) {
             "no scans found, expected {expected}: `{}`",
             shown(root)
         ));
-    }
-}
-
-/// Lists of participants that decide who is used.
-struct Gates {
-    withdrawn: ParticipantList,
-    wanted: Option<ParticipantList>,
-    excluded: ParticipantList,
-}
-
-impl Gates {
-    fn read(criteria: &Criteria, withdrawals: &[PathBuf]) -> Result<Self, Error> {
-        let wanted = match criteria.participants.as_slice() {
-            [] => None,
-            lists => Some(ParticipantList::read(lists)?),
-        };
-        Ok(Self {
-            withdrawn: ParticipantList::read(withdrawals)?,
-            wanted,
-            excluded: ParticipantList::read(&criteria.exclude)?,
-        })
-    }
-
-    fn refusal(&self, participant: &str) -> Option<SkipReason> {
-        if self.withdrawn.contains(participant) {
-            Some(SkipReason::Withdrawn)
-        } else if self.excluded.contains(participant) {
-            Some(SkipReason::OnExcludeList)
-        } else {
-            let wanted = self.wanted.as_ref();
-            wanted
-                .is_some_and(|list| !list.contains(participant))
-                .then_some(SkipReason::NotOnList)
-        }
     }
 }
 
@@ -304,7 +289,10 @@ fn row_of(
         "" => format!("{}:{participant_id}", cohort.name),
         family => format!("{}:family:{family}", cohort.name),
     };
-    let notes = [found.note, &person.note];
+    let choice = found.choice.map_or(String::new(), |choice| {
+        format!("1 of {} images of the visit: {}", choice.of, choice.rule)
+    });
+    let notes = [found.note, &choice, &person.note];
     let notes: Vec<_> = notes.into_iter().filter(|note| !note.is_empty()).collect();
     let row = IndexRow {
         cohort: texts.get(&cohort.name),
@@ -336,66 +324,6 @@ fn detail_of(reason: SkipReason, row: &IndexRow) -> String {
         SkipReason::DiagnosisExcluded => format!("diagnosis `{}`", row.diagnosis),
         SkipReason::SiteExcluded => format!("site `{}`", row.site),
         _ => String::new(),
-    }
-}
-
-fn sort_rows(rows: &mut [IndexRow]) {
-    rows.sort_by(|a, b| {
-        let session = |row: &IndexRow| row.session_id.clone().map_or(String::new(), String::from);
-        natord::compare(a.participant_id.as_str(), b.participant_id.as_str())
-            .then_with(|| natord::compare(&session(a), &session(b)))
-            .then_with(|| a.participant_id.cmp(&b.participant_id))
-            .then_with(|| a.scan.cmp(&b.scan))
-    });
-}
-
-/// Of rows of one participant and visit the first stays. Rows that name no visit are of one visit if the ages agree.
-fn skip_duplicates(listing: &mut CohortListing) {
-    let mut kept: Vec<IndexRow> = Vec::with_capacity(listing.rows.len());
-    for row in std::mem::take(&mut listing.rows) {
-        let same_visit = |known: &&IndexRow| {
-            let years_apart = (known.age_years.years() - row.age_years.years()).abs();
-            known.session_id == row.session_id
-                && (row.session_id.is_some() || years_apart < SAME_VISIT_YEARS)
-        };
-        let mut same_participant = kept
-            .iter()
-            .rev()
-            .take_while(|known| known.participant_id == row.participant_id);
-        match same_participant.find(same_visit) {
-            Some(known) => {
-                let detail = format!("beside `{}`", shown(&known.scan));
-                let refusal = Refusal::new(SkipReason::DuplicateSession, detail);
-                listing.skip(&refusal, shown(&row.scan));
-            }
-            None => kept.push(row),
-        }
-    }
-    listing.rows = kept;
-}
-
-/// Keeps each participant's scan at the youngest age.
-fn keep_first_sessions(listing: &mut CohortListing) {
-    let mut first: BTreeMap<ParticipantId, (u64, PathBuf)> = BTreeMap::new();
-    for row in &listing.rows {
-        // Ages are not negative, so their bits sort as they do.
-        let this = (row.age_years.years().to_bits(), row.scan.clone());
-        let known = first
-            .entry(row.participant_id.clone())
-            .or_insert_with(|| this.clone());
-        if this < *known {
-            *known = this;
-        }
-    }
-    for row in std::mem::take(&mut listing.rows) {
-        if first
-            .get(&row.participant_id)
-            .is_some_and(|(_, scan)| *scan == row.scan)
-        {
-            listing.rows.push(row);
-        } else {
-            listing.skip(&SkipReason::LaterSession.into(), shown(&row.scan));
-        }
     }
 }
 
@@ -442,72 +370,6 @@ mod tests {
     }
 
     #[test]
-    fn filters_by_site_visit_and_lists_count_what_they_leave_out() {
-        let lists = [("only.txt", "sub-1\nsub-2\n"), ("out.txt", "1\n"), TABLE];
-        let tree = Tree::new(&SCANS, &lists);
-        let check = |criteria: Criteria, n_rows: usize, expected: &[&str]| {
-            let mut cohort = bids(&tree.path(""));
-            cohort.criteria = criteria;
-            let listing = list_cohort(&cohort).unwrap();
-            assert_eq!(skipped(&listing), expected);
-            assert_eq!(listing.rows.len(), n_rows, "{expected:?}");
-        };
-        let site = |name: &str| Some(vec![name.to_owned()]);
-        check(
-            Criteria {
-                sites: site("a"),
-                ..Criteria::default()
-            },
-            2,
-            &["no_age=1", "site_excluded=1"],
-        );
-        check(
-            Criteria {
-                sessions: Sessions::First,
-                ..Criteria::default()
-            },
-            2,
-            &["later_session=1", "no_age=1"],
-        );
-        check(
-            Criteria {
-                participants: vec![tree.path("only.txt")],
-                ..Criteria::default()
-            },
-            3,
-            &["not_on_list=1"],
-        );
-        check(
-            Criteria {
-                exclude: vec![tree.path("out.txt")],
-                ..Criteria::default()
-            },
-            1,
-            &["no_age=1", "on_exclude_list=2"],
-        );
-    }
-
-    #[test]
-    fn a_visit_that_is_there_twice_is_used_once_and_visits_without_name_are_told_apart_by_age() {
-        let table = (
-            "ages.csv",
-            "scan,participant_id,age\na.nii,s1,30\nb.nii,s1,30\nc.nii,s1,34.5\n",
-        );
-        let tree = Tree::new(&["a.nii", "b.nii", "c.nii"], &[table]);
-        let listing = tree.list(Layout::parse("table").unwrap()).unwrap();
-        assert_eq!(
-            tree.rows(&listing),
-            ["s1 - 30 U a.nii", "s1 - 34.5 U c.nii"]
-        );
-        assert_eq!(skipped(&listing), ["duplicate_session=1"]);
-        let example = &listing.skipped_examples["duplicate_session"][0];
-        assert!(
-            example.contains("b.nii (beside `") && example.ends_with("a.nii`)"),
-            "{example}"
-        );
-    }
-
-    #[test]
     fn two_columns_of_ages_that_disagree_are_refused_with_both_values() {
         let table = (
             "ages.csv",
@@ -537,6 +399,20 @@ mod tests {
             "12 - 40 U sub-12/anat/sub-12_T1w.nii",
         ];
         assert_eq!(tree.rows(&listing), expected);
+    }
+
+    #[test]
+    fn folders_that_cannot_be_read_are_counted_and_the_first_is_named() {
+        let tree = Tree::new(&SCANS, &[TABLE]);
+        let mut listing = list_cohort(&bids(&tree.path(""))).unwrap();
+        let unreadable = ["/a/closed", "/b/closed"].map(PathBuf::from).into();
+        let files = Files {
+            unreadable,
+            ..Files::default()
+        };
+        count_unreadable(&mut listing, Path::new("/"), &files);
+        let said = "2 folders cannot be read, the first is `/a/closed`";
+        assert_eq!(listing.warnings.last().map(String::as_str), Some(said));
     }
 
     #[cfg(unix)]

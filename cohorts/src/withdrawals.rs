@@ -40,6 +40,41 @@ impl ParticipantList {
         self.ids.contains(&comparable(participant))
     }
 
+    /// Whether a path names someone who is listed, as folders, files and archives of scans do: `sub-CC110033`,
+    /// `1000223_20252_2_0.zip`. The number of a visit, run or the like (`ses-1`) is nobody's.
+    pub fn is_named_in(&self, path: &Path) -> bool {
+        let parts = path.components();
+        let mut parts = parts.filter_map(|part| part.as_os_str().to_str());
+        parts.any(|part| self.is_named_in_part(&part.to_lowercase()))
+    }
+
+    fn is_named_in_part(&self, part: &str) -> bool {
+        const NOT_OF_PEOPLE: [&str; 8] =
+            ["ses", "run", "acq", "rec", "ce", "echo", "task", "space"];
+        let is_end = |at: usize| {
+            let around = [part.get(..at), part.get(at..)].map(Option::unwrap_or_default);
+            let before = around[0].chars().next_back();
+            let after = around[1].chars().next();
+            let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+            !(inside(before) && inside(after))
+        };
+        let ends: Vec<usize> = part
+            .char_indices()
+            .map(|(at, _)| at)
+            .chain([part.len()])
+            .collect();
+        let ends: Vec<usize> = ends.into_iter().filter(|at| is_end(*at)).collect();
+        ends.iter().enumerate().any(|(n, &from)| {
+            let before = part.get(..from).unwrap_or_default();
+            let entity = before
+                .strip_suffix('-')
+                .and_then(|before| before.rsplit('_').next());
+            let of_a_person = !entity.is_some_and(|entity| NOT_OF_PEOPLE.contains(&entity));
+            let mut texts = ends.iter().skip(n + 1).filter_map(|&to| part.get(from..to));
+            of_a_person && texts.any(|text| self.ids.contains(text))
+        })
+    }
+
     /// How many lines name someone.
     pub fn len(&self) -> usize {
         self.ids.len()
@@ -111,6 +146,31 @@ mod tests {
             assert!(list.contains(id), "{id}");
         }
         assert!(!list.contains("100000"));
+    }
+
+    #[test]
+    fn paths_name_who_is_listed_and_numbers_of_visits_are_nobodys() {
+        let ids = ["1000223", "002_s_0295", "cc110033", "1", "hca6000030"];
+        let list = ParticipantList {
+            ids: ids.map(str::to_owned).into(),
+        };
+        for path in [
+            "bulk/1000223_20252_2_0.zip/T1/T1.nii.gz",
+            "ADNI/002_S_0295/MPR/2006-04-18_08_20_30.0/I7/x.nii",
+            "sub-CC110033/anat/sub-CC110033_T1w.nii.gz",
+            "sub-1/ses-2/anat/sub-1_ses-2_T1w.nii.gz",
+            "HCA6000030_V1_MR/T1w/T1w_acpc_dc_restore.nii.gz",
+        ] {
+            assert!(list.is_named_in(Path::new(path)), "{path}");
+        }
+        for path in [
+            "bulk/10002231_20252_2_0.zip/T1/T2.nii.gz",
+            "sub-2/ses-1/anat/sub-2_ses-1_run-1_T1w.nii.gz",
+            "ADNI/002_S_02951/MPR/x.nii",
+            "",
+        ] {
+            assert!(!list.is_named_in(Path::new(path)), "{path}");
+        }
     }
 
     #[test]

@@ -26,15 +26,15 @@ type Line = (&'static str, &'static str);
 const BEFORE_TRAINING: &[Line] = &[
     (
         "make heads, laid out as UK Biobank",
-        "synth --layout ukbb --subjects {ukbb} --ages 20,85 --seed {seed} --out {out}/ukbb",
+        "synth --layout ukbb --subjects {ukbb} --ages 20,85 --spread 0.5 --seed {seed} --out {out}/ukbb",
     ),
     (
         "make heads, laid out as Cam-CAN",
-        "synth --layout camcan --subjects {camcan} --ages 20,85 --seed {seed} --out {out}/camcan",
+        "synth --layout camcan --subjects {camcan} --ages 20,85 --spread 0.5 --seed {seed} --out {out}/camcan",
     ),
     (
         "make scans that no training sees",
-        "synth --layout folder --subjects {unseen} --ages 20,85 --seed {seed} --out {out}/scans",
+        "synth --layout folder --subjects {unseen} --ages 20,85 --spread 0.5 --seed {seed} --out {out}/scans",
     ),
     (
         "list what the cohorts hold",

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::config::project::Project;
 use crate::config::train::{BRAIN_CNN, TrainConfig};
 
-use super::upkeep::forget_withdrawn;
+use super::withdrawn::{Purge, forget_withdrawn, purge_runs};
 use super::{CliError, Context, ExitStatus};
 
 /// List the scans of the cohorts in one index
@@ -20,7 +20,7 @@ use super::{CliError, Context, ExitStatus};
 /// under a reason.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  brainage index --check\n  brainage index --cohorts ukbb,hcp --out index.csv"
+    after_help = "Example:\n  brainage index --check\n  brainage index --cohorts ukbb,hcp --out index.csv\n  brainage index --purge"
 )]
 pub struct Args {
     /// Cohorts of the project file; otherwise all
@@ -32,12 +32,24 @@ pub struct Args {
     /// Only check, write nothing
     #[arg(long, conflicts_with = "out")]
     check: bool,
+    /// Take withdrawn participants out of old run folders, too
+    #[arg(long, conflicts_with = "check")]
+    purge: bool,
+    /// Folders with runs for --purge; otherwise `runs` beside the project file and here
+    #[arg(long, value_name = "DIR", requires = "purge")]
+    runs: Vec<PathBuf>,
 }
+
+/// Tables that are named; some layouts have one for each participant.
+const TABLES_NAMED: usize = 5;
 
 /// The answer for machines.
 #[derive(Serialize)]
 struct Answer<'a> {
     cohorts: BTreeMap<&'a str, CohortAnswer<'a>>,
+    /// Where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purged: Option<Purge>,
 }
 
 #[derive(Serialize)]
@@ -49,6 +61,8 @@ struct CohortAnswer<'a> {
     skipped_examples: &'a BTreeMap<String, Vec<String>>,
     missing_ages: usize,
     missing_files: usize,
+    /// Visits of whose images one was chosen, by the rule that decided.
+    choices: &'a BTreeMap<&'static str, usize>,
     /// Scans by sex (F, M, O, U) and decade of age.
     ages: BTreeMap<&'static str, BTreeMap<u32, usize>>,
     layout: &'static str,
@@ -73,11 +87,22 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     for (cohort, listing) in cohorts.iter().zip(&listings) {
         tell(cohort, listing, context)?;
     }
-    context.printer.object(&answer(&cohorts, &listings))?;
     if args.check {
+        context.printer.object(&answer(&cohorts, &listings, None))?;
         return Ok(ExitStatus::Done);
     }
+    // Before the index is written: the former one knows scans that are gone.
     forget_withdrawn(&listings, &context.cache(None)?, context)?;
+    let purged = if args.purge {
+        let purged = purge_runs(&listings, &args.runs, context)?;
+        context.printer.line(&purged.to_string())?;
+        Some(purged)
+    } else {
+        None
+    };
+    context
+        .printer
+        .object(&answer(&cohorts, &listings, purged))?;
     let rows = listings
         .into_iter()
         .flat_map(|listing| listing.rows)
@@ -148,8 +173,14 @@ fn tell(cohort: &Cohort, listing: &CohortListing, context: &Context) -> anyhow::
     for seen in &listing.recognized_by {
         printer.line(&format!("  recognized by {seen}"))?;
     }
-    for table in &listing.demographics_used {
+    for table in listing.demographics_used.iter().take(TABLES_NAMED) {
         printer.line(&format!("  ages from `{}`", table.display()))?;
+    }
+    if let Some(more @ 1..) = listing.demographics_used.len().checked_sub(TABLES_NAMED) {
+        printer.line(&format!("  and from {more} more tables"))?;
+    }
+    for (rule, n) in &listing.choices {
+        printer.line(&format!("  {n} visits with several images: {rule}"))?;
     }
     for (sex, decades) in ages(listing) {
         let counts = decades
@@ -175,7 +206,11 @@ fn tell(cohort: &Cohort, listing: &CohortListing, context: &Context) -> anyhow::
     Ok(())
 }
 
-fn answer<'a>(cohorts: &'a [Cohort], listings: &'a [CohortListing]) -> Answer<'a> {
+fn answer<'a>(
+    cohorts: &'a [Cohort],
+    listings: &'a [CohortListing],
+    purged: Option<Purge>,
+) -> Answer<'a> {
     let one = |(cohort, listing): (&'a Cohort, &'a CohortListing)| {
         let answer = CohortAnswer {
             participants: listing.participants,
@@ -185,6 +220,7 @@ fn answer<'a>(cohorts: &'a [Cohort], listings: &'a [CohortListing]) -> Answer<'a
             skipped_examples: &listing.skipped_examples,
             missing_ages: listing.missing_ages(),
             missing_files: listing.missing_files(),
+            choices: &listing.choices,
             ages: ages(listing),
             layout: listing.layout.name(),
             recognized_by: &listing.recognized_by,
@@ -194,6 +230,7 @@ fn answer<'a>(cohorts: &'a [Cohort], listings: &'a [CohortListing]) -> Answer<'a
     };
     Answer {
         cohorts: cohorts.iter().zip(listings).map(one).collect(),
+        purged,
     }
 }
 

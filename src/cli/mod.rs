@@ -32,6 +32,7 @@ pub mod train;
 pub mod training;
 mod upkeep;
 pub mod view;
+mod withdrawn;
 pub mod worker;
 
 use std::ffi::OsString;

@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::bench::at_least_one;
 use super::index::list_all;
 use super::scans::resolve_scans;
+use super::withdrawn::forget_withdrawn;
 use super::{CliError, Context, ExitStatus, upkeep};
 
 /// Preprocess scans into the cache
@@ -193,7 +194,7 @@ fn scans_of(args: &Args, cache: &Cache, context: &Context) -> anyhow::Result<Vec
     }
     let cohorts = context.required_project()?.cohorts_named(&args.cohorts)?;
     let listings = list_all(&cohorts, context)?;
-    upkeep::forget_withdrawn(&listings, cache, context)?;
+    forget_withdrawn(&listings, cache, context)?;
     let rows = listings.into_iter().flat_map(|listing| listing.rows);
     let scans: Vec<PathBuf> = rows.map(|row| row.scan).collect();
     if scans.is_empty() {

@@ -31,6 +31,9 @@ pub struct Args {
     /// Youngest and oldest age, years
     #[arg(long, value_name = "FROM,TO", default_value = "20,80", value_parser = parse_ages)]
     ages: AgeRange,
+    /// By how much people differ beyond age and sex; 1 is as much as real people do
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, value_parser = parse_spread)]
+    spread: f64,
     /// Side of a voxel, mm
     #[arg(long, value_name = "MM", default_value_t = 2.0, value_parser = parse_voxel_size)]
     voxel_size: f64,
@@ -104,6 +107,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         n_subjects: args.subjects as usize,
         seed: args.seed,
         age_years: args.ages.0,
+        spread: args.spread,
         voxel_size_mm: args.voxel_size,
     };
     let progress = context
@@ -154,6 +158,12 @@ fn parse_voxel_size(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|size| (0.7..=4.0).contains(size));
     size.ok_or_else(|| "expected a size from 0.7 to 4 mm".into())
+}
+
+fn parse_spread(text: &str) -> Result<f64, String> {
+    let spread = text.parse::<f64>().ok();
+    let spread = spread.filter(|spread| (0.0..=1.5).contains(spread));
+    spread.ok_or_else(|| "expected a number from 0 to 1.5".into())
 }
 
 #[cfg(test)]

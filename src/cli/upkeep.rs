@@ -1,8 +1,7 @@
-//! Looking after the cache: `preprocess --gc`, `preprocess --verify`, and forgetting who has withdrawn.
+//! Looking after the cache: `preprocess --gc` and `preprocess --verify`.
 
 use std::path::PathBuf;
 
-use brainage_cohorts::CohortListing;
 use brainage_pipelines::batch::{KeysInUse, keys_in_use};
 use brainage_pipelines::cache::{Cache, PurgeMode, Purged};
 use brainage_pipelines::format::ReadOptions;
@@ -44,7 +43,7 @@ struct VerifyAnswer {
 }
 
 /// The recipes of the program, and one more.
-fn recipes_with(given: &Recipe) -> anyhow::Result<Vec<Recipe>> {
+pub(super) fn recipes_with(given: &Recipe) -> anyhow::Result<Vec<Recipe>> {
     let mut recipes = Recipe::names()
         .into_iter()
         .map(Recipe::named)
@@ -161,34 +160,4 @@ pub(super) fn verify(cache: &Cache, context: &Context) -> anyhow::Result<ExitSta
             .collect(),
     })?;
     Ok(ExitStatus::from_refused(n_damaged))
-}
-
-/// Removes what the cache holds of withdrawn participants' scans, and says how many volumes that were, not whose.
-///
-/// Known are entries of scans that are still there, by the program's recipes; `preprocess --gc` removes all others too.
-///
-/// # Errors
-/// Where an entry cannot be removed.
-pub(super) fn forget_withdrawn(
-    listings: &[CohortListing],
-    cache: &Cache,
-    context: &Context,
-) -> anyhow::Result<()> {
-    let withdrawn = listings.iter().flat_map(|listing| &listing.withdrawn);
-    let scans: Vec<PathBuf> = withdrawn.cloned().collect();
-    if scans.is_empty() {
-        return Ok(());
-    }
-    let recipes = recipes_with(&Recipe::named("fast")?)?;
-    let in_use = keys_in_use(&scans, ReadOptions::default(), &recipes, template()?);
-    let n_removed = in_use
-        .keys
-        .iter()
-        .try_fold(0, |n, key| anyhow::Ok(n + usize::from(cache.remove(key)?)))?;
-    if n_removed > 0 {
-        context.printer.status(&format!(
-            "{n_removed} volumes of withdrawn participants removed from the cache"
-        ));
-    }
-    Ok(())
 }

@@ -14,16 +14,12 @@ use brainage_pipelines::format::{SYNTHETIC_MARK, write_nifti_i16};
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::layouts::{Plan, SynthLayout, Visit, Written, scan_folder};
+use crate::layouts::{Plan, Visit, Written, scan_folder};
 use crate::layouts::{table, write_bytes, write_text};
+use crate::params::{SynthParams, ages_of, check};
 use crate::participant::{SynthParticipant, Truth, volume_names};
 use crate::population::Sex;
 use crate::zip_archive::zip;
-
-/// Ages for which anatomy is known well enough.
-pub const AGES_YEARS: [f64; 2] = [18.0, 95.0];
-const VOXEL_SIZES_MM: [f64; 2] = [0.7, 6.0];
-const MAX_SUBJECTS: usize = 99_999;
 
 /// The file that marks a folder.
 pub(crate) const MARKER: &str = "SYNTHETIC.txt";
@@ -39,22 +35,6 @@ Centre), deformed and given the contrast and noise of a scanner. Names, dates an
 They show that a program runs, and test it against a known truth. Nothing about people can be learned from them: what
 a model reaches on these heads says nothing about its years on real scans.
 ";
-
-/// What to make.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SynthParams {
-    /// Folders and tables; [`write_scan_folder`] takes no notice.
-    pub layout: SynthLayout,
-    /// How many participants; some layouts have several visits of some of them.
-    pub n_subjects: usize,
-    /// Seed of everything random. Each layout has people of its own, whatever the seed: two cohorts, or a cohort and a
-    /// folder of scans, never share one.
-    pub seed: u64,
-    /// Youngest and oldest, within [`AGES_YEARS`]; ages are uniform between them, as far as the study goes.
-    pub age_years: [f64; 2],
-    /// Side of a voxel. Below 2 mm the heads grow no sharper, only larger.
-    pub voxel_size_mm: f64,
-}
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -176,73 +156,15 @@ fn write(
     })
 }
 
-/// The ages asked for, as far as the study has them.
-fn ages_of(params: &SynthParams, plan: &Plan) -> Result<[f64; 2], Error> {
-    let [low, high] = params.age_years;
-    let [youngest, oldest] = plan.ages_years;
-    let ages = [low.max(youngest), high.min(oldest)];
-    if ages[0] > ages[1] {
-        return Err(Error::Parameter {
-            what: "range of ages",
-            found: format!("{low} to {high} years"),
-            expected: format!(
-                "some of {youngest} to {oldest} years for the layout {}",
-                plan.name
-            ),
-        });
-    }
-    if params.n_subjects > plan.most_subjects {
-        return Err(Error::Parameter {
-            what: "number of participants",
-            found: params.n_subjects.to_string(),
-            expected: format!("1 to {} for the layout {}", plan.most_subjects, plan.name),
-        });
-    }
-    Ok(ages)
-}
-
-fn check(params: &SynthParams) -> Result<(), Error> {
-    let refuse = |what, found: String, expected: String| {
-        Err(Error::Parameter {
-            what,
-            found,
-            expected,
-        })
-    };
-    let [low, high] = params.age_years;
-    let [youngest, oldest] = AGES_YEARS;
-    if !(youngest <= low && low <= high && high <= oldest) {
-        let expected = format!("ages in order from {youngest} to {oldest} years");
-        return refuse("range of ages", format!("{low} to {high} years"), expected);
-    }
-    let [finest, coarsest] = VOXEL_SIZES_MM;
-    if !(finest..=coarsest).contains(&params.voxel_size_mm) {
-        let expected = format!("{finest} to {coarsest} mm");
-        return refuse(
-            "voxel size",
-            format!("{} mm", params.voxel_size_mm),
-            expected,
-        );
-    }
-    if !(1..=MAX_SUBJECTS).contains(&params.n_subjects) {
-        let expected = format!("1 to {MAX_SUBJECTS}");
-        return refuse(
-            "number of participants",
-            params.n_subjects.to_string(),
-            expected,
-        );
-    }
-    Ok(())
-}
-
 /// Makes and marks the folder; one that holds anything but this very cohort is refused.
 fn take_folder(out: &Path, params: &SynthParams, plan: &Plan) -> Result<PathBuf, Error> {
     let [low, high] = params.age_years;
     let text = format!(
-        "{NOTICE}\nLayout {}, {} participants of {low} to {high} years, voxels of {} mm, seed {}, brainage-synth {}.\n",
+        "{NOTICE}\nLayout {}, {} participants of {low} to {high} years, voxels of {} mm, spread {}, seed {}, brainage-synth {}.\n",
         plan.name,
         params.n_subjects,
         params.voxel_size_mm,
+        params.spread,
         params.seed,
         env!("CARGO_PKG_VERSION"),
     );
@@ -269,7 +191,8 @@ fn write_head(
     first.id = (plan.id)(subject);
     let participant = first.after_days(days);
     let key = key.at_visit(visit as u8);
-    let (volume, truth) = participant.head(key, &plan.scanner, params.voxel_size_mm)?;
+    let (volume, truth) =
+        participant.head((key, params.spread), &plan.scanner, params.voxel_size_mm)?;
     let place = Visit {
         participant: &participant,
         number: visit,
@@ -356,6 +279,7 @@ mod tests {
     use brainage_pipelines::format::read_scan;
 
     use super::*;
+    use crate::layouts::SynthLayout;
 
     fn params(layout: SynthLayout, n_subjects: usize, seed: u64) -> SynthParams {
         SynthParams {
@@ -363,6 +287,7 @@ mod tests {
             n_subjects,
             seed,
             age_years: [20.0, 80.0],
+            spread: 1.0,
             voxel_size_mm: 4.0,
         }
     }
@@ -512,6 +437,14 @@ mod tests {
             },
             SynthParams {
                 age_years: [20.0, f64::NAN],
+                ..good
+            },
+            SynthParams {
+                spread: -0.1,
+                ..good
+            },
+            SynthParams {
+                spread: f64::NAN,
                 ..good
             },
             SynthParams {

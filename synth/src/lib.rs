@@ -6,13 +6,15 @@
 //! parameters give the same files, bit for bit, on any number of threads.
 //!
 //! The heads serve demonstrations and tests. All have the template's skull and folds; ageing is that of healthy adults
-//! and milder in its variety than theirs. A model trained on them may tell young from old, but its years mean nothing
+//! of the mean; how much people differ can be asked for. A model trained on them may tell young from old, but its years mean nothing
 //! in people. Every scan says "synthetic" in its header, every folder in a file.
 
 mod cohort;
 mod layouts;
+mod params;
 mod participant;
 
+mod calibration;
 mod population;
 
 mod atlas;
@@ -22,6 +24,7 @@ mod regions;
 
 mod render;
 mod scanner;
+mod spots;
 
 mod error;
 mod field;
@@ -30,8 +33,9 @@ mod poisson;
 mod stream;
 mod zip_archive;
 
-pub use cohort::{AGES_YEARS, SynthParams, SynthReport, write_cohort, write_scan_folder};
+pub use cohort::{SynthReport, write_cohort, write_scan_folder};
 pub use error::Error;
 pub use layouts::SynthLayout;
+pub use params::{AGES_YEARS, SynthParams};
 pub use participant::SynthParticipant;
 pub use population::Sex;

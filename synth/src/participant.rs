@@ -98,12 +98,17 @@ impl SynthParticipant {
     /// Makes the participant's head.
     pub(crate) fn head(
         &self,
-        key: HeadKey,
+        (key, spread): (HeadKey, f64),
         scanner: &Scanner,
         voxel_size_mm: f64,
     ) -> Result<(Volume, Truth), Error> {
         let atlas = atlas()?;
-        let person = draw_person(self.age_years, self.sex, &mut key.stream(Stage::Anatomy));
+        let person = draw_person(
+            self.age_years,
+            self.sex,
+            spread,
+            &mut key.stream(Stage::Anatomy),
+        );
         let morph = morph(atlas, &person, key);
         let image = render(atlas, (&person, &morph), key, scanner, voxel_size_mm);
         let percent = |volumes_ml: &[f64]| {
@@ -152,7 +157,10 @@ mod tests {
             .map(|subject| {
                 let key = HeadKey::of(2, subject);
                 let person = SynthParticipant::draw(key, [20.0, 85.0]);
-                (person.age_years, person.head(key, &CAMCAN, 4.0).unwrap().1)
+                (
+                    person.age_years,
+                    person.head((key, 0.5), &CAMCAN, 4.0).unwrap().1,
+                )
             })
             .collect();
         let ages: Vec<f64> = heads.iter().map(|head| head.0).collect();

@@ -1,76 +1,29 @@
 //! Who the heads belong to: sizes of head and regions, contrast, all as functions of age and sex.
 //!
-//! Slopes, sex and head-size effects and correlations were estimated from regional volumes (as MUSE labels them) of
-//! 291 adults of 40–86 years, and agree with published normative centiles of the same regions; below 40 they are
-//! extrapolated. People differ only half as much here as those adults do ([`SPREAD`]), and brains are at most a few
-//! years older or younger than their owners ([`BRAIN_AGE_SD_YEARS`]): a small model can then learn something from a
-//! few dozen heads. What it reaches on them says nothing about people.
+//! How regions follow age, sex and head size is `calibration`: measured in adults of 40–86 years, extrapolated below.
+//! How much people differ about that is theirs too; a cohort may be made of people who differ less (`spread`), so that a
+//! small model can learn something from a few dozen heads. What it reaches on them says nothing about people.
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-/// Regions whose volumes follow age.
-pub(crate) const N_DRIVEN: usize = 13;
-/// Their short names: lateral ventricles, third ventricle; frontal, parietal, temporal, occipital, cingulate cortex;
+use crate::calibration::{ICV_ML, ICV_SD_LOG, KNOTS_YEARS, N_DRIVEN, REGIONS};
+
+/// Short names of the regions whose volumes follow age: lateral ventricles, third ventricle; frontal, parietal, temporal, occipital, cingulate cortex;
 /// medial temporal cortex, hippocampus and amygdala, deep grey matter, white matter, cerebellum, brain stem.
 pub(crate) const REGION_NAMES: [&str; N_DRIVEN] = [
     "LV", "V3", "FGM", "PGM", "TGM", "OGM", "CGM", "MTL", "HIP", "DGM", "WM", "CBL", "BS",
 ];
 
-/// Standard deviation of (age of the brain − age).
-const BRAIN_AGE_SD_YEARS: f64 = 2.5;
-/// Spread of the anatomy about its mean for age and sex, as a fraction of that measured in people.
-const SPREAD: f64 = 0.5;
+/// Standard deviation of (age of the brain − age) as a share of the age, and its least and greatest value in years.
+const BRAIN_AGE_SD: (f64, [f64; 2]) = (0.06, [1.5, 5.0]);
 /// The template counts as a brain of this age.
 const TEMPLATE_AGE_YEARS: f64 = 27.0;
 /// Share of the unique spread that is taken to be anatomy; the rest is segmentation error.
 const UNIQUE_SHARE: f64 = 0.8;
-const ICV_SD_LOG: f64 = 0.083;
+/// Head size at which sexes are compared, as in the calibration.
 const ICV_MIDDLE_ML: f64 = 1360.0;
-
-const KNOTS_YEARS: [f64; 8] = [20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0];
-
-/// How a region follows age, sex and head size.
-struct Region {
-    /// ln(V/ICV) at the knots, relative to 40 years.
-    by_age: [f64; 8],
-    /// Male minus female at equal head size.
-    sex: f64,
-    /// Exponent of V/ICV on ICV.
-    icv: f64,
-    /// Loadings on four common factors.
-    factors: [f64; 4],
-    /// Standard deviation of what is the region's own.
-    unique: f64,
-}
-
-const fn region(by_age: [f64; 8], sex: f64, icv: f64, factors: [f64; 4], unique: f64) -> Region {
-    Region {
-        by_age,
-        sex,
-        icv,
-        factors,
-        unique,
-    }
-}
-
-#[rustfmt::skip]
-const REGIONS: [Region; N_DRIVEN] = [
-    region([-0.16, -0.09, 0.0, 0.125, 0.36, 0.70, 1.06, 1.38], 0.048, 0.71, [-0.151, -0.035, -0.137, -0.014], 0.326),
-    region([-0.26, -0.14, 0.0, 0.25, 0.55, 0.89, 1.20, 1.47], 0.025, 1.06, [-0.171, -0.003, -0.193, 0.034], 0.308),
-    region([0.088, 0.043, 0.0, -0.042, -0.085, -0.136, -0.189, -0.238], -0.018, -0.04, [0.036, -0.001, -0.002, 0.001], 0.033),
-    region([0.074, 0.037, 0.0, -0.035, -0.073, -0.114, -0.159, -0.207], -0.032, 0.0, [0.028, -0.008, 0.002, 0.007], 0.051),
-    region([0.040, 0.021, 0.0, -0.024, -0.053, -0.092, -0.139, -0.190], 0.003, -0.05, [0.031, -0.002, -0.011, 0.015], 0.039),
-    region([0.026, 0.014, 0.0, -0.014, -0.032, -0.056, -0.085, -0.115], -0.006, -0.02, [0.025, -0.010, -0.006, 0.016], 0.065),
-    region([0.060, 0.031, 0.0, -0.035, -0.070, -0.103, -0.132, -0.159], -0.028, 0.01, [0.040, 0.003, -0.006, 0.0], 0.060),
-    region([0.004, 0.003, 0.0, -0.002, -0.013, -0.042, -0.085, -0.137], 0.023, -0.27, [0.005, 0.010, -0.006, 0.041], 0.056),
-    region([-0.006, -0.002, 0.0, 0.0, -0.007, -0.037, -0.085, -0.145], -0.010, -0.31, [0.004, 0.008, 0.005, 0.041], 0.048),
-    region([0.062, 0.032, 0.0, -0.032, -0.064, -0.096, -0.121, -0.137], -0.005, -0.34, [0.006, 0.017, 0.017, 0.013], 0.043),
-    region([-0.035, -0.012, 0.0, 0.010, 0.012, -0.001, -0.023, -0.058], -0.010, 0.08, [-0.007, -0.002, 0.027, -0.001], 0.024),
-    region([0.020, 0.011, 0.0, -0.012, -0.030, -0.057, -0.083, -0.100], 0.011, -0.24, [-0.001, 0.052, -0.011, 0.001], 0.035),
-    region([-0.012, -0.004, 0.0, -0.004, -0.012, -0.032, -0.053, -0.068], 0.014, -0.24, [-0.003, 0.047, 0.031, 0.013], 0.040),
-];
 
 /// Sex of a synthetic participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +37,8 @@ pub enum Sex {
 /// The anatomy of one person, before it is given a shape.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Person {
+    /// By how much people differ, as a fraction of how much real ones do; also that of shapes, poses and contrasts.
+    pub(crate) spread: f64,
     /// Age of the brain; its owner's age is the label, this never is.
     pub(crate) brain_age_years: f64,
     /// Intracranial volume.
@@ -98,16 +53,19 @@ pub(crate) struct Person {
     pub(crate) fluid: f64,
 }
 
-/// Draws a person of this age and sex.
-pub(crate) fn draw_person(age_years: f64, sex: Sex, rng: &mut ChaCha8Rng) -> Person {
+/// Draws a person of this age and sex. With a `spread` of 0 everyone of an age and sex has the mean anatomy, and only
+/// the size of the head differs.
+pub(crate) fn draw_person(age_years: f64, sex: Sex, spread: f64, rng: &mut ChaCha8Rng) -> Person {
     let mut normal = || -> f64 { rng.sample(StandardNormal) };
-    let brain_age = age_years + BRAIN_AGE_SD_YEARS * normal();
+    let (share, [least, greatest]) = BRAIN_AGE_SD;
+    let brain_age_sd = (share * age_years).clamp(least, greatest);
+    let brain_age = age_years + spread * brain_age_sd * normal();
     let (icv_mean_ml, half_sex) = match sex {
-        Sex::Female => (1292.0_f64, -0.5),
-        Sex::Male => (1495.0, 0.5),
+        Sex::Female => (ICV_ML[0], -0.5),
+        Sex::Male => (ICV_ML[1], 0.5),
     };
     let log_icv = icv_mean_ml.ln() + ICV_SD_LOG * normal();
-    let factors: [f64; 4] = std::array::from_fn(|_| SPREAD * normal());
+    let factors: [f64; 4] = std::array::from_fn(|_| spread * normal());
     let trajectory = log_ratios_at(brain_age);
     let log_ratios = std::array::from_fn(|r| {
         let region = &REGIONS[r];
@@ -116,26 +74,27 @@ pub(crate) fn draw_person(age_years: f64, sex: Sex, rng: &mut ChaCha8Rng) -> Per
             + region.sex * half_sex
             + region.icv * (log_icv - ICV_MIDDLE_ML.ln())
             + common
-            + UNIQUE_SHARE * SPREAD * region.unique * normal();
+            + UNIQUE_SHARE * spread * region.unique * normal();
         // Ventricles beyond this would tear the deformation.
         if r < 2 { t.clamp(-1.2, 1.9) } else { t }
     });
     let past_fifty = (brain_age - 50.0).max(0.0);
     Person {
+        spread,
         brain_age_years: brain_age,
         icv_ml: log_icv.exp(),
         log_ratios,
-        hypointensity_ml: 1.6 * (0.07 * (brain_age - 60.0) + 0.7 * SPREAD * normal()).exp(),
+        hypointensity_ml: 1.6 * (0.07 * (brain_age - 60.0) + 0.7 * spread * normal()).exp(),
         grey: 0.715
             + 0.0011 * (brain_age - 25.0)
             + 1e-5 * past_fifty * past_fifty
-            + 0.010 * SPREAD * normal(),
-        fluid: 0.29 + 0.02 * SPREAD * normal(),
+            + 0.010 * spread * normal(),
+        fluid: 0.29 + 0.02 * spread * normal(),
     }
 }
 
 /// ln(volume / volume in the template) of each region in the mean of people whose brains have this age.
-fn log_ratios_at(age_years: f64) -> [f64; N_DRIVEN] {
+pub(crate) fn log_ratios_at(age_years: f64) -> [f64; N_DRIVEN] {
     let age = age_years.clamp(18.0, 97.0);
     std::array::from_fn(|r| {
         let spline = NaturalSpline::through(&REGIONS[r].by_age);
@@ -180,6 +139,11 @@ impl<'a> NaturalSpline<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    use nalgebra::{DMatrix, DVector};
+
     use super::*;
     use crate::stream::{HeadKey, Stage};
 
@@ -196,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_spline_between_knots_is_that_of_scipy() {
-        // scipy.interpolate.CubicSpline(knots, LV, bc_type="natural")([27, 55, 93])
-        let spline = NaturalSpline::through(&REGIONS[0].by_age);
+        // scipy.interpolate.CubicSpline(knots, values, bc_type="natural")([27, 55, 93])
+        let spline = NaturalSpline::through(&[-0.16, -0.09, 0.0, 0.125, 0.36, 0.70, 1.06, 1.38]);
         for (age, expected) in [
             (27.0, -0.112_593_071_110),
             (55.0, 0.226_734_154_930),
@@ -211,11 +175,105 @@ mod tests {
         }
     }
 
+    /// Age, sex (±½), ln ICV in ml and ln(V/ICV) of each region.
+    type Adult = (f64, f64, f64, [f64; N_DRIVEN]);
+
+    /// The adults that the constants were fitted to.
+    fn measured_adults() -> Option<Vec<Adult>> {
+        const MUSE: [&[&str]; N_DRIVEN] = [
+            &["49", "50", "51", "52"],
+            &["4"],
+            &["404"],
+            &["409"],
+            &["411"],
+            &["407"],
+            &["306"],
+            &["307"],
+            &["47", "48", "31", "32"],
+            &["23", "30", "36", "37", "55", "56", "57", "58", "59", "60"],
+            &["405", "408", "410", "412", "403", "501"],
+            &["502"],
+            &["35", "61", "62"],
+        ];
+        let data = std::env::var_os("BRAINAGE_DATA").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
+            PathBuf::from,
+        );
+        let folder = data.join("ageing");
+        let read = |name: &str| fs_err::read_to_string(folder.join(name)).ok();
+        let (people, volumes) = (read("IXI_demog.csv")?, read("IXI_DLMUSE.csv")?);
+        let people: BTreeMap<&str, (f64, f64)> = people
+            .lines()
+            .skip(1)
+            .map(|line| {
+                let cells: Vec<&str> = line.split(',').collect();
+                let sex = if cells[2].trim() == "M" { 0.5 } else { -0.5 };
+                (cells[0], (cells[1].parse().unwrap(), sex))
+            })
+            .collect();
+        let mut lines = volumes.lines();
+        let header: Vec<&str> = lines.next()?.split(',').collect();
+        let adults = lines.map(|line| {
+            let cells: Vec<&str> = line.split(',').collect();
+            let volume = |id: &&str| -> f64 {
+                let column = header.iter().position(|name| name == id).unwrap();
+                cells[column].parse().unwrap()
+            };
+            let icv = volume(&"702");
+            let ratio = |ids: &[&str]| (ids.iter().map(volume).sum::<f64>() / icv).ln();
+            let (age, sex) = people[cells[0]];
+            (age, sex, (icv / 1000.0).ln(), MUSE.map(ratio))
+        });
+        Some(adults.collect())
+    }
+
+    #[test]
+    fn curves_sex_head_size_and_spread_are_those_of_the_adults_they_were_measured_in() {
+        let Some(adults) = measured_adults() else {
+            println!("skipped: no volumes of real adults (set BRAINAGE_DATA)");
+            return;
+        };
+        // Another way than the tool that made the constants: least squares by singular values.
+        let decades = |age: f64| (age - 60.0) / 10.0;
+        let design = DMatrix::from_fn(adults.len(), 5, |i, j| {
+            let (age, sex, log_icv, _) = adults[i];
+            let u = decades(age);
+            [1.0, u, u * u, sex, log_icv - ICV_MIDDLE_ML.ln()][j]
+        });
+        let solver = design.clone().svd(true, true);
+        for (r, region) in REGIONS.iter().enumerate() {
+            let name = REGION_NAMES[r];
+            let logs = DVector::from_fn(adults.len(), |i, _| adults[i].3[r]);
+            let fit = solver.solve(&logs, 1e-12).unwrap();
+            let curve = |age: f64| fit[1] * decades(age) + fit[2] * decades(age).powi(2);
+            // Constants have three decimals, the exponent two.
+            for (age, constant) in KNOTS_YEARS.iter().zip(region.by_age).skip(2) {
+                let measured = curve(*age) - curve(40.0);
+                assert!(
+                    (measured - constant).abs() < 6e-4,
+                    "{name} {age}: {measured}"
+                );
+            }
+            assert!((fit[3] - region.sex).abs() < 6e-4, "{name}: {}", fit[3]);
+            assert!((fit[4] - region.icv).abs() < 6e-3, "{name}: {}", fit[4]);
+            let residuals = &logs - &design * &fit;
+            let variance = residuals.norm_squared() / (adults.len() - 5) as f64;
+            let common: f64 = region.factors.iter().map(|l| l * l).sum();
+            let ageing = (3.6 * fit[1] / 10.0).powi(2);
+            let sd = (common + region.unique.powi(2) + ageing).sqrt();
+            assert!(
+                (sd / variance.sqrt() - 1.0).abs() < 0.05,
+                "{name}: {sd} {}",
+                variance.sqrt()
+            );
+        }
+    }
+
     #[test]
     fn the_same_person_at_another_age_keeps_sex_and_head() {
         let draw = |age| {
             let key = HeadKey::of(3, 5);
-            draw_person(age, Sex::Female, &mut key.stream(Stage::Anatomy))
+            draw_person(age, Sex::Female, 1.0, &mut key.stream(Stage::Anatomy))
         };
         let (young, old) = (draw(25.0), draw(80.0));
         assert_eq!(young.icv_ml, old.icv_ml);

@@ -4,7 +4,7 @@
 //! template space, both hemispheres alike. Against label maps of five adults on the template: Dice .75 for the lateral
 //! ventricles, .71 hippocampus, .70 deep grey matter, .84 cerebellum, .5–.65 lobes.
 
-use crate::population::N_DRIVEN;
+use crate::calibration::N_DRIVEN;
 
 /// The driven regions, sulcal fluid and the fourth ventricle.
 pub(crate) const N_REGIONS: usize = N_DRIVEN + 2;
@@ -22,7 +22,8 @@ const CGM: usize = 6;
 const MTL: usize = 7;
 const HIP: usize = 8;
 const DGM: usize = 9;
-const WM: usize = 10;
+/// Position of the white matter of the cerebrum.
+pub(crate) const WM: usize = 10;
 const CBL: usize = 11;
 const BS: usize = 12;
 const V4: usize = 14;

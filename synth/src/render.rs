@@ -12,6 +12,7 @@ use crate::morph::Morph;
 use crate::noise::smooth_noise;
 use crate::population::Person;
 use crate::scanner::{Scanner, acquire};
+use crate::spots::spots;
 use crate::stream::{HeadKey, Stage};
 
 /// Field of view of every scan.
@@ -42,6 +43,8 @@ struct Point {
     outside: f32,
     /// How early this place turns dark where white matter does.
     score: f32,
+    /// How much of a single dark spot is here.
+    spot: f32,
 }
 
 /// Scans a head.
@@ -59,9 +62,10 @@ pub(crate) fn render(
     let world_from_voxel = Affine::grid([voxel_size_mm; 3], origin);
     let volume_ml: f64 = morph.volumes_ml.iter().sum();
     let scale = (person.icv_ml / volume_ml).cbrt();
-    let template_from_world = template_from_world(scale, &mut key.stream(Stage::Pose));
+    let template_from_world =
+        template_from_world((scale, person.spread), &mut key.stream(Stage::Pose));
     let template_from_voxel = template_from_world * world_from_voxel;
-    let mut points = sample(atlas, morph, (shape, &template_from_voxel), key);
+    let mut points = sample(atlas, (person, morph), (shape, &template_from_voxel), key);
     if scanner.defaced {
         remove_face(&mut points, shape, &template_from_voxel);
     }
@@ -79,9 +83,9 @@ pub(crate) fn render(
 }
 
 /// Where a place in the scanner lies in the template, before the brain's own deformation.
-fn template_from_world(scale: f64, rng: &mut ChaCha8Rng) -> Affine {
+fn template_from_world((scale, spread): (f64, f64), rng: &mut ChaCha8Rng) -> Affine {
     let mut normal = || -> f64 { rng.sample(StandardNormal) };
-    let aspect = Vector3::from(ASPECT).map(|a| a * (0.0125 * normal()).exp());
+    let aspect = Vector3::from(ASPECT).map(|a| a * (0.025 * spread * normal()).exp());
     let sides = aspect * (scale / aspect.product().cbrt());
     let angles = [6.0, 3.0, 3.0].map(|sd: f64| (sd * normal()).to_radians());
     let shift = Vector3::from([4.0, 8.0, 10.0].map(|sd| sd * normal()));
@@ -96,7 +100,7 @@ fn template_from_world(scale: f64, rng: &mut ChaCha8Rng) -> Affine {
 /// Tissues and scores at every voxel of the scan.
 fn sample(
     atlas: &Atlas,
-    morph: &Morph,
+    (person, morph): (&Person, &Morph),
     (shape, template_from_voxel): ([usize; 3], &Affine),
     key: HeadKey,
 ) -> Vec<Point> {
@@ -104,10 +108,11 @@ fn sample(
     let mut rng = key.stream(Stage::Hypointensity);
     let coarse = smooth_noise(&mut rng, brain.shape, 12.0);
     let fine = smooth_noise(&mut rng, brain.shape, 6.0);
-    let odds_and_score: Vec<[f32; 2]> = (0..brain.n_voxels())
+    let spots = spots(atlas, person, &mut key.stream(Stage::Spots));
+    let odds_and_score: Vec<[f32; 3]> = (0..brain.n_voxels())
         .map(|i| {
             let score = coarse[i] + 0.6 * fine[i] - atlas.ventricle_distance_mm[i] / 5.0;
-            [morph.fluid_log_odds[i], score]
+            [morph.fluid_log_odds[i], score, spots[i]]
         })
         .collect();
     let mut points = Vec::with_capacity(shape.iter().product());
@@ -132,7 +137,7 @@ fn sample(
         };
         if sum > 1e-4 {
             let at = brain.voxel_from_mm(at_mm);
-            let [log_odds, score] = trilinear(&odds_and_score, brain.shape, at);
+            let [log_odds, score, spot] = trilinear(&odds_and_score, brain.shape, at);
             let fluid = fluid * log_odds.exp();
             let keep = sum / (fluid + grey + white).max(1e-6);
             let (fluid, grey, white) = (fluid * keep, grey * keep, white * keep);
@@ -143,6 +148,7 @@ fn sample(
                 residual,
                 outside,
                 score,
+                spot,
             };
         }
         points.push(point);
@@ -187,10 +193,9 @@ fn brightness(
     (voxel_size_mm, rng): (f64, &mut ChaCha8Rng),
 ) -> Vec<f32> {
     let mut normal = || -> f64 { rng.sample(StandardNormal) };
-    // The scan's own contrast would hide the person's: it varies less than between real scans (.025).
-    let grey = person.grey + f64::from(scanner.grey_offset) + 0.012 * normal();
+    let grey = person.grey + f64::from(scanner.grey_offset) + 0.025 * person.spread * normal();
     let grey = grey.clamp(0.62, 0.93) as f32;
-    let fluid = (person.fluid + 0.03 * normal()).clamp(0.1, 0.45) as f32;
+    let fluid = (person.fluid + 0.06 * person.spread * normal()).clamp(0.1, 0.45) as f32;
     let gamma = (0.25 * normal()).exp() as f32;
     let residual: f32 = rng.random_range(0.5..1.1);
     let [low, high] = scanner.outside;
@@ -199,11 +204,12 @@ fn brightness(
     points
         .iter()
         .map(|point| {
-            let dark = if point.white > 0.6 {
+            let band = if point.white > 0.6 {
                 point.white / (1.0 + (-(point.score - threshold) / 0.15).clamp(-30.0, 30.0).exp())
             } else {
                 0.0
             };
+            let dark = band.max(point.spot * point.white);
             let tissue = point.fluid * fluid
                 + point.grey * grey
                 + point.white * (1.0 - dark * (1.0 - grey) * 0.9);
@@ -309,6 +315,7 @@ mod tests {
         let mut person = crate::population::draw_person(
             70.0,
             crate::population::Sex::Female,
+            1.0,
             &mut key.stream(Stage::Anatomy),
         );
         person.hypointensity_ml = 1.6;

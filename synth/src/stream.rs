@@ -25,6 +25,8 @@ pub(crate) enum Stage {
     Hypointensity = 7,
     /// Contrast, artefacts, noise and storage.
     Scan = 8,
+    /// Single spots in the white matter.
+    Spots = 9,
 }
 
 /// Names a head: the same key gives the same head.
@@ -66,7 +68,8 @@ impl HeadKey {
             | Stage::Shape
             | Stage::Sulci
             | Stage::Unevenness
-            | Stage::Hypointensity => 0,
+            | Stage::Hypointensity
+            | Stage::Spots => 0,
         };
         key[24..].copy_from_slice(b"headsyn1");
         ChaCha8Rng::from_seed(key)

@@ -17,6 +17,7 @@ fn made(out: &Path, layout: SynthLayout) -> Result<SynthReport, Error> {
         n_subjects: N_SUBJECTS,
         seed: 11,
         age_years: [18.0, 90.0],
+        spread: 1.0,
         voxel_size_mm: 6.0,
     };
     write_cohort(out, &params, &AtomicBool::new(false), &|_| ())

@@ -12,29 +12,28 @@
 //! whose whole years stand for the middle of the year. Where two of them differ by more than a year and a half, the scan
 //! is refused. The diagnosis is that of the visit nearest to the scan in ADNIMERGE, else the group in the list.
 //!
-//! Of a day's images the one processed furthest by the study is used (`…Scaled`, then `N3m`), the lowest series first;
-//! repeats only where there is nothing else. A download cut into several archives is read in place.
+//! Of a visit's images one is used (`adni_visits` has the rules), and the rule that decided is noted. A download cut into
+//! several archives is read in place.
 //!
 //! Reference: Jack et al. 2008, J Magn Reson Imaging 27:685–691; ADNIMERGE dictionary.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use jiff::civil::Date;
-
 use super::adni_images::{ImageName, Rank};
 use super::adni_table::{
     Course, Image, is_image_list, is_merge, read_images, read_merge, read_xml,
 };
+use super::adni_visits::{Candidate, by_visit, choice_of};
 use super::usual_tables::usual_tables;
 use crate::criteria::{Refusal, SkipReason};
 use crate::delimited::Delimited;
-use crate::demographics::Person;
 use crate::error::Error;
 use crate::files::Walk;
 use crate::index::AgeSource;
 use crate::layout::{FoundScan, Layout, LayoutFindings, Search};
 use crate::participant::{AgeYears, Sex};
+use crate::people::Person;
 
 /// The layout.
 pub(super) const LAYOUT: Layout = Layout {
@@ -64,39 +63,38 @@ struct Known {
 fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
     let mut findings = LayoutFindings::default();
     let known = Known::read(search, &mut findings)?;
-    let mut days: BTreeMap<(String, String), Vec<(ImageName, &PathBuf)>> = BTreeMap::new();
-    for path in &search.files.paths {
+    let candidates = search.files.paths.iter().filter_map(|path| {
         let inner = path.strip_prefix(search.root).unwrap_or(path);
         // A root that is itself one participant's folder still names them.
-        let name = ImageName::parse(inner).or_else(|| ImageName::parse(path));
-        let Some(mut name) = name.filter(|name| name.rank().is_some()) else {
-            continue;
-        };
-        name.day = name.day.or_else(|| known.day_of(name.image_id));
-        let session = name
-            .day
-            .map_or_else(|| format!("I{}", name.image_id), |day| day.to_string());
-        days.entry((name.participant.clone(), session))
-            .or_default()
-            .push((name, path));
-    }
+        let name = ImageName::parse(inner).or_else(|| ImageName::parse(path))?;
+        name.rank()?;
+        Some(known.candidate(name, path))
+    });
     let mut ranks = [0_usize; 2];
-    for ((participant, session), images) in days {
-        for (name, path, person) in of_one_day(images, &known) {
-            let rank = name.rank().map(|(rank, ..)| rank);
+    for images in by_visit(candidates.collect()) {
+        let mut choice = choice_of(&images);
+        let session = images.first().map(Candidate::session);
+        for (position, Candidate { name, path, .. }) in images.into_iter().enumerate() {
+            let person = match position {
+                0 if name.is_dicom => Err(SkipReason::NotConverted.into()),
+                0 => known.person(&name),
+                _ => Err(SkipReason::OtherScanOfSession.into()),
+            };
+            let is_original = name.rank().is_some_and(|(rank, ..)| rank == Rank::Original);
             if person.is_ok() {
-                ranks[usize::from(rank == Some(Rank::Original))] += 1;
+                ranks[usize::from(is_original)] += 1;
             }
             findings.scans.push(FoundScan {
-                participant: participant.clone(),
-                session: Some(session.clone()),
+                participant: name.participant,
+                session: session.clone(),
                 scan: path.clone(),
                 person,
-                note: if rank == Some(Rank::Original) {
+                note: if is_original {
                     "original, not processed by the study"
                 } else {
                     ""
                 },
+                choice: choice.take(),
             });
         }
     }
@@ -107,29 +105,6 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
         ));
     }
     Ok(findings)
-}
-
-type Judged<'a> = (ImageName, &'a PathBuf, Result<Person, Refusal>);
-
-/// The image of a day that is used, and why the others are not. Slices of a DICOM series count as one.
-fn of_one_day<'a>(mut images: Vec<(ImageName, &'a PathBuf)>, known: &Known) -> Vec<Judged<'a>> {
-    images.sort_by(|(a, pa), (b, pb)| {
-        let order = (a.is_dicom, a.rank()).cmp(&(b.is_dicom, b.rank()));
-        order.then_with(|| pa.cmp(pb))
-    });
-    images.dedup_by(|(a, _), (b, _)| a.is_dicom && a.image_id == b.image_id);
-    let judged = images
-        .into_iter()
-        .enumerate()
-        .map(|(position, (name, path))| {
-            let person = match position {
-                0 if name.is_dicom => Err(SkipReason::NotConverted.into()),
-                0 => known.person(&name),
-                _ => Err(SkipReason::OtherScanOfSession.into()),
-            };
-            (name, path, person)
-        });
-    judged.collect()
 }
 
 impl Known {
@@ -172,9 +147,18 @@ impl Known {
         Ok(known)
     }
 
-    fn day_of(&self, image: u64) -> Option<Date> {
-        let described = self.described.get(&image).and_then(|image| image.day);
-        described.or_else(|| self.images.get(&image)?.day)
+    /// An image with what the tables know of its visit.
+    fn candidate<'a>(&'a self, mut name: ImageName, path: &'a PathBuf) -> Candidate<'a> {
+        let described = self.described.get(&name.image_id);
+        let listed = self.images.get(&name.image_id);
+        let either = || [described, listed].into_iter().flatten();
+        name.day = name.day.or_else(|| either().find_map(|image| image.day));
+        Candidate {
+            name,
+            path,
+            visit: listed.map_or("", |image| image.visit.as_str()),
+            field_tesla: either().find_map(|image| image.field_tesla),
+        }
     }
 
     /// Who an image shows.

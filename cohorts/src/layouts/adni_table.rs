@@ -6,10 +6,10 @@ use std::path::Path;
 use jiff::civil::Date;
 
 use super::adni_images::is_ptid;
+use crate::ages::{AgeUnit, ParsedAge, parse_age};
 use crate::criteria::SkipReason;
 use crate::dates::{parse_date, years_between};
 use crate::delimited::{Delimited, cell};
-use crate::demographics::{AgeUnit, ParsedAge, parse_age};
 use crate::error::Error;
 use crate::participant::Sex;
 
@@ -42,6 +42,9 @@ pub(super) struct Image {
     pub(super) group: String,
     pub(super) day: Option<Date>,
     pub(super) scanner: String,
+    /// Code of the visit, such as `m06`.
+    pub(super) visit: String,
+    pub(super) field_tesla: Option<f64>,
 }
 
 /// Adds the rows of a list of images, by the number of the image.
@@ -54,6 +57,8 @@ pub(super) fn read_images(path: &Path, images: &mut BTreeMap<u64, Image>) -> Res
         table.column(&["group", "research_group", "dx_group"]),
         table.column(&["acq_date", "study_date", "acquisition_date"]),
     ];
+    let visit = table.column(&["visit", "viscode"]);
+    let protocol = table.column(&["imaging_protocol", "field_strength"]);
     let mut record = csv::ByteRecord::new();
     while table.read_row(&mut record)? {
         let Some(number) = image_number(&cell(&record, id)) else {
@@ -64,6 +69,8 @@ pub(super) fn read_images(path: &Path, images: &mut BTreeMap<u64, Image>) -> Res
         image.sex = Sex::from_word(&cell(&record, sex)).unwrap_or_default();
         image.group = diagnosis_of(&cell(&record, group));
         image.day = parse_date(&cell(&record, day));
+        image.visit = cell(&record, visit).trim().to_lowercase();
+        image.field_tesla = field_strength(&cell(&record, protocol));
     }
     Ok(())
 }
@@ -78,6 +85,20 @@ impl Image {
             Err(_missing) => {}
         }
     }
+}
+
+/// `1.5`, `3 Tesla`, or the field strength in a protocol such as `Flip Angle=8.0;Field Strength=1.5;TE=3.6`.
+fn field_strength(text: &str) -> Option<f64> {
+    let entry = text.split(';').find_map(|entry| {
+        let (name, value) = entry.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("field strength")
+            .then_some(value)
+    });
+    let number = entry.unwrap_or(text).trim();
+    let end = number.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let number = number.get(..end.unwrap_or(number.len()))?;
+    number.parse().ok().filter(|tesla| *tesla > 0.0)
 }
 
 /// `I45108`, `D45108` or `45108` → 45108.
@@ -149,9 +170,7 @@ impl Course {
     /// Age on a day: that at baseline and the time since then.
     pub(super) fn age_at(&self, day: Date) -> Option<f64> {
         let (baseline, age) = self.baseline?;
-        Some(crate::demographics::rounded(
-            age + years_between(baseline, day)?,
-        ))
+        Some(crate::ages::rounded(age + years_between(baseline, day)?))
     }
 
     /// The diagnosis of the nearest visit within half a year.
@@ -187,14 +206,12 @@ pub(super) fn read_xml(path: &Path) -> Option<(u64, Image)> {
     };
     image.set_age(value("subjectAge"));
     let term = |name| protocol_term(&text, name).unwrap_or_default();
-    let field: f64 = term("Field Strength").parse().unwrap_or(0.0);
+    image.field_tesla = field_strength(term("Field Strength"));
     let mut words = vec![
         term("Manufacturer").to_owned(),
         term("Mfg Model").to_owned(),
     ];
-    if field > 0.0 {
-        words.push(format!("{field}T"));
-    }
+    words.extend(image.field_tesla.map(|tesla| format!("{tesla}T")));
     words.retain(|word| !word.is_empty());
     image.scanner = words.join(" ");
     Some((number, image))
@@ -245,6 +262,17 @@ mod tests {
         assert_eq!((image.sex, image.group.as_str()), (Sex::Male, "CN"));
         assert_eq!(image.day, Some(Date::constant(2006, 4, 18)));
         assert_eq!(image.scanner, "GE MEDICAL SYSTEMS SIGNA EXCITE 1.5T");
+    }
+
+    #[test]
+    fn a_field_strength_is_read_alone_and_out_of_a_protocol() {
+        assert_eq!(field_strength("1.5"), Some(1.5));
+        assert_eq!(field_strength("3 Tesla MRI"), Some(3.0));
+        let protocol = "Acquisition Plane=SAGITTAL;Field Strength=3.0;TE=3.6";
+        assert_eq!(field_strength(protocol), Some(3.0));
+        for nothing in ["", "MRI", "Flip Angle=8.0", "-4"] {
+            assert_eq!(field_strength(nothing), None, "{nothing}");
+        }
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! sub-01/anat/sub-01_T1w.nii.gz
 //! sub-02/ses-1/anat/sub-02_ses-1_run-1_T1w.nii.gz
 //! sub-02/sub-02_sessions.tsv
+//! sub-02/ses-1/sub-02_ses-1_scans.tsv
 //! ```
 //!
-//! An age in `sessions.tsv` goes before that in `participants.tsv`. Units and codes are taken from
-//! `participants.json`; a sex in numbers that nothing explains is unknown. Of several T1w images of a visit the one
-//! without contrast agent and of no special acquisition is used, then normalized before not, then the lowest run.
+//! Ages are those of the scan, else of the visit, else of the participant (`bids_ages`). Units and codes are taken from
+//! the JSON file beside a table; a sex in numbers that nothing explains is unknown. Of several T1w images of a visit the
+//! one without contrast agent and of no special acquisition is used, then normalized before not, then the lowest run;
+//! the rule that decided is noted.
 //!
 //! Reference: Brain Imaging Data Structure 1.10, "Magnetic Resonance Imaging" and "Data summary files".
 
@@ -18,15 +20,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::bids_ages::Known;
+use super::bids_scans::ScanTables;
+use crate::ages::AgeUnit;
 use crate::criteria::SkipReason;
 use crate::demographics::{
-    AgeUnit, Codebook, ColumnNames, People, SexCodes, USUAL_COLUMNS, comparable_session,
-    read_people,
+    Codebook, ColumnNames, ExpectedTables, SexCodes, USUAL_COLUMNS, read_all_people, read_people,
 };
 use crate::error::{Error, shown};
-use crate::files::{Files, Walk, depth, nifti_stem};
-use crate::layout::{FoundScan, Layout, LayoutFindings, Search, no_archive};
+use crate::files::{Walk, depth, nifti_stem};
+use crate::layout::{Choice, FoundScan, Layout, LayoutFindings, Search, no_archive};
 use crate::participant::Sex;
+use crate::people::{People, comparable_session};
 
 /// The layout.
 pub(super) const LAYOUT: Layout = Layout {
@@ -94,13 +99,29 @@ impl BidsName {
     }
 }
 
+/// By which rule the first of these images, sorted by rank, was chosen; none where it is the only one.
+pub(crate) fn choice_of(names: &[&BidsName]) -> Option<Choice> {
+    let (first, second) = (names.first()?.rank(), names.get(1)?.rank());
+    let rule = if first.0 != second.0 {
+        "no contrast agent"
+    } else if first.1 != second.1 {
+        "no MP2RAGE inversion or unified image"
+    } else if first.2 != second.2 {
+        "normalized (rec-norm)"
+    } else if first.3 != second.3 {
+        "lowest run"
+    } else {
+        "first by name"
+    };
+    Some(Choice {
+        rule,
+        of: names.len(),
+    })
+}
+
 /// Finds scans and people.
 fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
-    let Search {
-        root,
-        tables,
-        files,
-    } = *search;
+    let Search { root, files, .. } = *search;
     let mut findings = LayoutFindings::default();
     let mut visits = BTreeMap::<_, Vec<(BidsName, &PathBuf)>>::new();
     for path in &files.paths {
@@ -115,9 +136,18 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
         participant: &["participant_id", "subject_id", "participant"],
         ..USUAL_COLUMNS
     };
-    let mut people = read_tables(root, tables, files, names, &mut findings)?;
-    add_sessions(&mut people, files, names, &mut findings)?;
-    if people.ages().next().is_none() && !visits.is_empty() {
+    let mut codebook = |path: &Path, warnings: &mut Vec<String>| codes_of(path, root, warnings);
+    let mut scan_tables = ScanTables::read(files, &names, &mut codebook, &mut findings)?;
+    let mut people = read_tables(search, names, scan_tables.has_ages(), &mut findings)?;
+    add_sessions(&mut people, &mut scan_tables, search, names, &mut findings)?;
+    let scans = visits.iter().flat_map(|((subject, session), images)| {
+        let of_visit = (subject.as_str(), session.as_deref());
+        images
+            .iter()
+            .map(move |(_, path)| (of_visit.0, of_visit.1, path.as_path()))
+    });
+    let known = Known::new(people, scan_tables, scans);
+    if !known.has_ages() && !visits.is_empty() {
         findings
             .warnings
             .push("no participant has an age".to_owned());
@@ -125,9 +155,11 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
 
     for ((subject, session), mut images) in visits {
         images.sort_by(|(a, pa), (b, pb)| a.rank().cmp(&b.rank()).then_with(|| pa.cmp(pb)));
+        let names: Vec<_> = images.iter().map(|(name, _)| name).collect();
+        let mut choice = choice_of(&names);
         for (position, (_, path)) in images.into_iter().enumerate() {
             let person = match position {
-                0 => people.find(&subject, session.as_deref()),
+                0 => known.person(&subject, session.as_deref(), path),
                 _ => Err(SkipReason::OtherScanOfSession.into()),
             };
             findings.scans.push(FoundScan {
@@ -136,6 +168,7 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
                 scan: path.clone(),
                 person,
                 note: "",
+                choice: choice.take(),
             });
         }
     }
@@ -143,12 +176,16 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
 }
 
 fn read_tables(
-    root: &Path,
-    tables: &[PathBuf],
-    files: &Files,
+    search: &Search<'_>,
     names: ColumnNames,
+    scans_have_ages: bool,
     findings: &mut LayoutFindings,
 ) -> Result<People, Error> {
+    let Search {
+        root,
+        tables,
+        files,
+    } = *search;
     let tables = match tables {
         [] => {
             let named = files
@@ -163,35 +200,16 @@ fn read_tables(
         }
         given => given.to_vec(),
     };
-    let mut people = People::default();
-    let mut without_age = None;
     let sessions_have_ages = files.paths.iter().any(|path| is_sessions_table(path));
-    for path in &tables {
-        let codebook = read_codebook(&path.with_extension("json"), &mut findings.warnings);
-        let table = read_people(path, &names, &codebook, &mut findings.warnings)?;
-        match without_age {
-            _ if table.has_age => without_age = Some(None),
-            None => without_age = Some(Some((table.shown_headers, path.clone()))),
-            Some(_) => {}
-        }
-        people.fill_from(table.people);
-    }
-    findings.demographics_used = tables;
-    match without_age {
-        None if !sessions_have_ages => {
-            let expected = "`participants.tsv` with a column `age`";
-            Err(Error::NoDemographics {
-                expected,
-                root: root.to_path_buf(),
-            })
-        }
-        Some(Some((found, path))) if !sessions_have_ages => Err(Error::NoAgeColumn {
-            expected: "`age`",
-            found,
-            path,
-        }),
-        _ => Ok(people),
-    }
+    let codebook = |path: &Path, warnings: &mut Vec<String>| {
+        read_codebook(&path.with_extension("json"), warnings)
+    };
+    let expected = ExpectedTables {
+        table: "`participants.tsv` with a column `age`",
+        age: "`age`",
+        ages_elsewhere: scans_have_ages || sessions_have_ages,
+    };
+    read_all_people(tables, &names, codebook, expected, (root, findings))
 }
 
 fn is_sessions_table(path: &Path) -> bool {
@@ -205,16 +223,22 @@ fn is_sessions_table(path: &Path) -> bool {
 /// Ages at visits, from `sub-*/sub-*_sessions.tsv`.
 fn add_sessions(
     people: &mut People,
-    files: &Files,
+    scans: &mut ScanTables,
+    search: &Search<'_>,
     names: ColumnNames,
     findings: &mut LayoutFindings,
 ) -> Result<(), Error> {
-    let names = ColumnNames {
+    let visit_names = ColumnNames {
         participant: names.session,
         session: &[],
         ..names
     };
-    for path in files.paths.iter().filter(|path| is_sessions_table(path)) {
+    for path in search
+        .files
+        .paths
+        .iter()
+        .filter(|path| is_sessions_table(path))
+    {
         let folder = path
             .parent()
             .and_then(Path::file_name)
@@ -222,7 +246,8 @@ fn add_sessions(
         let Some(subject) = folder.and_then(|name| name.strip_prefix("sub-")) else {
             continue;
         };
-        let table = read_people(path, &names, &Codebook::default(), &mut findings.warnings);
+        let codebook = codes_of(path, search.root, &mut findings.warnings);
+        let table = read_people(path, &visit_names, &codebook, &mut findings.warnings);
         let table = match table {
             Ok(table) => table,
             Err(error @ (Error::NoParticipantColumn { .. } | Error::Table { .. })) => {
@@ -237,9 +262,23 @@ fn add_sessions(
         }
         visits.fill_from(std::mem::take(people));
         *people = visits;
+        scans.add_visits(subject, path, &names)?;
         findings.demographics_used.push(path.clone());
     }
     Ok(())
+}
+
+/// What the JSON file beside a table explains, or else that of this kind of table at the root.
+fn codes_of(table: &Path, root: &Path, warnings: &mut Vec<String>) -> Codebook {
+    let beside = table.with_extension("json");
+    if beside.is_file() {
+        return read_codebook(&beside, warnings);
+    }
+    let kind = table.file_stem().and_then(|stem| stem.to_str());
+    let kind = kind.and_then(|stem| stem.rsplit('_').next());
+    kind.map_or_else(Codebook::default, |kind| {
+        read_codebook(&root.join(format!("{kind}.json")), warnings)
+    })
 }
 
 /// Units and codes of `participants.json`; a file that cannot be understood is passed over with a warning.

@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 
 use super::bids::{self, BidsName, codes};
 use crate::criteria::SkipReason;
-use crate::demographics::{Codebook, ColumnNames, People, USUAL_COLUMNS, read_people};
+use crate::demographics::{Codebook, ColumnNames, ExpectedTables, USUAL_COLUMNS, read_all_people};
 use crate::error::Error;
 use crate::files::{Files, Walk, depth};
-use crate::layout::{FoundScan, Layout, LayoutFindings, Search, no_archive};
+use crate::layout::{Choice, FoundScan, Layout, LayoutFindings, Search, no_archive};
 use crate::participant::Sex;
+use crate::people::People;
 
 /// The one scanner of the study.
 const SCANNER: &str = "Siemens TIM Trio 3T";
@@ -65,7 +66,16 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
     }
     let people = read_tables(root, tables, files, &mut findings)?;
     for (participant, mut paths) in scans {
-        paths.sort_by_key(|path| (path.components().any(|c| c.as_os_str() == "BIDSsep"), *path));
+        paths.sort_by_key(|path| (is_older(path), *path));
+        let of = paths.len();
+        let mut choice = paths.get(1).map(|second| Choice {
+            rule: if is_older(paths[0]) == is_older(second) {
+                "first by name"
+            } else {
+                "the newer release"
+            },
+            of,
+        });
         for (position, path) in paths.into_iter().enumerate() {
             let person = match position {
                 0 => people.find(&participant, None),
@@ -82,10 +92,16 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
                 scan,
                 person,
                 note: "",
+                choice: choice.take(),
             });
         }
     }
     Ok(findings)
+}
+
+/// Whether a path is of the release before the newest.
+fn is_older(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "BIDSsep")
 }
 
 /// `CC` and six digits.
@@ -104,38 +120,16 @@ fn read_tables(
         [] => usual_tables(root, files),
         given => given.to_vec(),
     };
-    let sex_codes = codes([("1", Sex::Male), ("2", Sex::Female)]);
-    let codebook = Codebook {
-        sex_codes,
+    let codebook = |_: &Path, _: &mut Vec<String>| Codebook {
+        sex_codes: codes([("1", Sex::Male), ("2", Sex::Female)]),
         ..Codebook::default()
     };
-    let mut people = People::default();
-    let mut ages_known = false;
-    let mut without_age = None;
-    for path in &tables {
-        let table = read_people(path, &COLUMNS, &codebook, &mut findings.warnings)?;
-        ages_known |= table.has_age;
-        if !table.has_age {
-            without_age.get_or_insert((table.shown_headers, path.clone()));
-        }
-        people.fill_from(table.people);
-    }
-    findings.demographics_used = tables;
-    match without_age {
-        _ if ages_known => Ok(people),
-        Some((found, path)) => Err(Error::NoAgeColumn {
-            expected: "`age`",
-            found,
-            path,
-        }),
-        None => {
-            let expected = "`participants.tsv` or `standard_data.csv`";
-            Err(Error::NoDemographics {
-                expected,
-                root: root.to_path_buf(),
-            })
-        }
-    }
+    let expected = ExpectedTables {
+        table: "`participants.tsv` or `standard_data.csv`",
+        age: "`age`",
+        ages_elsewhere: false,
+    };
+    read_all_people(tables, &COLUMNS, codebook, expected, (root, findings))
 }
 
 /// Of each name the table nearest to the root; that of the `anat` release goes before those of other modalities,
@@ -146,7 +140,7 @@ fn usual_tables(root: &Path, files: &Files) -> Vec<PathBuf> {
         let named = files.paths.iter().filter(|path| path.ends_with(name));
         named.min_by_key(|path| {
             let has = |folder: &str| path.components().any(|c| c.as_os_str() == folder);
-            (!has("anat"), has("BIDSsep"), depth(path, root))
+            (!has("anat"), is_older(path), depth(path, root))
         })
     });
     nearest.cloned().collect()

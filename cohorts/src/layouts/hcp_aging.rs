@@ -2,27 +2,20 @@
 //!
 //! Ages from 90 years on are released as a bound; such scans are left out unless coarse ages are asked for.
 
-use super::nda::{self, Study};
-use crate::files::Walk;
+use super::nda::{Study, layout};
 use crate::layout::Layout;
 
-const STUDY: Study = Study {
-    prefix: "HCA",
-    cap_years: Some(90.0),
-};
+struct Aging;
+
+impl Study for Aging {
+    const NAME: &'static str = "hcp-aging";
+    const PREFIX: &'static str = "HCA";
+    const EXPECTED_SCANS: &'static str = "HCA#######_V#_MR/T1w/T1w_acpc_dc_restore.nii.gz";
+    const CAP_YEARS: Option<f64> = Some(90.0);
+}
 
 /// The layout.
-pub(super) const LAYOUT: Layout = Layout {
-    name: "hcp-aging",
-    expected_scans: "HCA#######_V#_MR/T1w/T1w_acpc_dc_restore.nii.gz",
-    walk: Walk {
-        skips_folder: nda::skips_folder,
-        opens_archive: |name| nda::is_structural_package(name, STUDY.prefix),
-    },
-    speaks_for: |path| nda::is_scan(path, STUDY.prefix),
-    general: false,
-    find: |search| nda::find(search, STUDY),
-};
+pub(super) const LAYOUT: Layout = layout::<Aging>();
 
 #[cfg(test)]
 mod tests {

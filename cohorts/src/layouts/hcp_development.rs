@@ -1,26 +1,19 @@
 //! HCP Development: `HCD#######_V#_MR` folders or packages, tables of the NIMH Data Archive (see [`super::nda`]).
 
-use super::nda::{self, Study};
-use crate::files::Walk;
+use super::nda::{Study, layout};
 use crate::layout::Layout;
 
-const STUDY: Study = Study {
-    prefix: "HCD",
-    cap_years: None,
-};
+struct Development;
+
+impl Study for Development {
+    const NAME: &'static str = "hcp-development";
+    const PREFIX: &'static str = "HCD";
+    const EXPECTED_SCANS: &'static str = "HCD#######_V#_MR/T1w/T1w_acpc_dc_restore.nii.gz";
+    const CAP_YEARS: Option<f64> = None;
+}
 
 /// The layout.
-pub(super) const LAYOUT: Layout = Layout {
-    name: "hcp-development",
-    expected_scans: "HCD#######_V#_MR/T1w/T1w_acpc_dc_restore.nii.gz",
-    walk: Walk {
-        skips_folder: nda::skips_folder,
-        opens_archive: |name| nda::is_structural_package(name, STUDY.prefix),
-    },
-    speaks_for: |path| nda::is_scan(path, STUDY.prefix),
-    general: false,
-    find: |search| nda::find(search, STUDY),
-};
+pub(super) const LAYOUT: Layout = layout::<Development>();
 
 #[cfg(test)]
 mod tests {

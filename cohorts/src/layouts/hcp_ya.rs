@@ -20,16 +20,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::usual_tables::usual_tables;
+use crate::ages::is_missing;
 use crate::criteria::{Refusal, SkipReason};
 use crate::delimited::{Delimited, cell};
-use crate::demographics::{
-    Codebook, ColumnNames, People, Person, USUAL_COLUMNS, is_missing, read_people,
-};
+use crate::demographics::{Codebook, ColumnNames, USUAL_COLUMNS, read_people};
 use crate::error::{Error, shown};
 use crate::files::Walk;
 use crate::index::AgeSource;
 use crate::layout::{FoundScan, Layout, LayoutFindings, Search};
 use crate::participant::AgeYears;
+use crate::people::{People, Person};
 
 /// The layout.
 pub(super) const LAYOUT: Layout = Layout {
@@ -157,6 +157,7 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
                 } else {
                     "unprocessed, T1w_acpc_dc_restore is missing"
                 },
+                choice: None,
             });
         }
     }

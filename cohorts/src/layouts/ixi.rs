@@ -15,15 +15,17 @@ use std::path::{Path, PathBuf};
 
 use super::bids::codes;
 use super::usual_tables::usual_tables;
+use crate::ages::is_missing;
 use crate::criteria::{Refusal, SkipReason};
 use crate::dates::{parse_date, years_between};
 use crate::delimited::{Delimited, cell};
-use crate::demographics::{ColumnNames, People, PersonColumns, is_missing, settle_age_sources};
+use crate::demographics::{ColumnNames, PersonColumns};
 use crate::error::Error;
 use crate::files::{Walk, nifti_stem};
 use crate::index::AgeSource;
-use crate::layout::{FoundScan, Layout, LayoutFindings, Search, no_archive};
+use crate::layout::{Choice, FoundScan, Layout, LayoutFindings, Search, no_archive};
 use crate::participant::{AgeYears, Sex};
+use crate::people::{People, settle_age_sources};
 
 /// The layout.
 pub(super) const LAYOUT: Layout = Layout {
@@ -89,6 +91,10 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
     let mut findings = LayoutFindings::default();
     let people = read_tables(search, &mut findings)?;
     for (id, images) in scans {
+        let mut choice = (images.len() > 1).then_some(Choice {
+            rule: "first by name",
+            of: images.len(),
+        });
         for (position, (site, path)) in images.into_iter().enumerate() {
             let person = match position {
                 0 => people.find(id, None),
@@ -105,6 +111,7 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
                 scan: path.clone(),
                 person,
                 note: "",
+                choice: choice.take(),
             });
         }
     }

@@ -6,7 +6,10 @@
 mod adni;
 mod adni_images;
 mod adni_table;
+mod adni_visits;
 mod bids;
+mod bids_ages;
+mod bids_scans;
 mod camcan;
 mod hcp_aging;
 mod hcp_development;

@@ -19,11 +19,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::usual_tables::usual_tables;
+use crate::ages::AgeUnit;
 use crate::criteria::{Refusal, SkipReason};
-use crate::demographics::{AgeUnit, Codebook, ColumnNames, People, Person, read_people};
+use crate::demographics::{Codebook, ColumnNames, ExpectedTables, read_all_people};
 use crate::error::Error;
+use crate::files::Walk;
 use crate::index::AgeSource;
-use crate::layout::{FoundScan, LayoutFindings, Search};
+use crate::layout::{FoundScan, Layout, LayoutFindings, Search};
+use crate::people::{People, Person};
 
 /// The scanner model of all sites.
 const SCANNER: &str = "Siemens Prisma 3T";
@@ -41,12 +44,30 @@ const COLUMNS: ColumnNames = ColumnNames {
 };
 
 /// One of the two studies.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Study {
+pub(super) trait Study {
+    /// The layout's name.
+    const NAME: &'static str;
     /// How identifiers begin.
-    pub(super) prefix: &'static str,
+    const PREFIX: &'static str;
+    /// Where scans are looked for.
+    const EXPECTED_SCANS: &'static str;
     /// The age from which on only "this age or older" is released.
-    pub(super) cap_years: Option<f64>,
+    const CAP_YEARS: Option<f64>;
+}
+
+/// The layout of a study.
+pub(super) const fn layout<S: Study>() -> Layout {
+    Layout {
+        name: S::NAME,
+        expected_scans: S::EXPECTED_SCANS,
+        walk: Walk {
+            skips_folder,
+            opens_archive: is_structural_package::<S>,
+        },
+        speaks_for: is_scan::<S>,
+        general: false,
+        find: find::<S>,
+    }
 }
 
 /// What kind of image a file is; the smallest of a visit is used.
@@ -58,7 +79,7 @@ enum Kind {
 }
 
 /// `HCA6000030_V1_MR` → participant and visit; a scan's folder or package begins with it.
-pub(super) fn visit_of<'a>(name: &'a str, prefix: &str) -> Option<(&'a str, &'a str)> {
+fn visit_of<'a>(name: &'a str, prefix: &str) -> Option<(&'a str, &'a str)> {
     let mut parts = name.split('_');
     let (id, visit) = (parts.next()?, parts.next()?);
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -72,13 +93,13 @@ fn is_id(id: &str, prefix: &str) -> bool {
 }
 
 /// A package of structural images.
-pub(super) fn is_structural_package(name: &str, prefix: &str) -> bool {
-    visit_of(name, prefix).is_some() && name.to_lowercase().contains("struct")
+fn is_structural_package<S: Study>(name: &str) -> bool {
+    visit_of(name, S::PREFIX).is_some() && name.to_lowercase().contains("struct")
 }
 
 /// Whether a path is a scan of the study.
-pub(super) fn is_scan(path: &Path, prefix: &str) -> bool {
-    candidate(path, prefix).is_some()
+fn is_scan<S: Study>(path: &Path) -> bool {
+    candidate(path, S::PREFIX).is_some()
 }
 
 fn candidate<'a>(path: &'a Path, prefix: &str) -> Option<(&'a str, &'a str, Kind)> {
@@ -98,20 +119,20 @@ fn candidate<'a>(path: &'a Path, prefix: &str) -> Option<(&'a str, &'a str, Kind
 }
 
 /// Folders that hold no scan of the head.
-pub(super) fn skips_folder(name: &str) -> bool {
+fn skips_folder(name: &str) -> bool {
     matches!(name, "MNINonLinear" | "OTHER_FILES" | "Results")
 }
 
 /// Finds scans and people of a study.
-pub(super) fn find(search: &Search<'_>, study: Study) -> Result<LayoutFindings, Error> {
+fn find<S: Study>(search: &Search<'_>) -> Result<LayoutFindings, Error> {
     let mut visits: BTreeMap<(&str, &str), Vec<(Kind, &PathBuf)>> = BTreeMap::new();
     for path in &search.files.paths {
-        if let Some((id, visit, kind)) = candidate(path, study.prefix) {
+        if let Some((id, visit, kind)) = candidate(path, S::PREFIX) {
             visits.entry((id, visit)).or_default().push((kind, path));
         }
     }
     let mut findings = LayoutFindings::default();
-    let people = read_tables(search, study, &mut findings)?;
+    let people = read_tables::<S>(search, &mut findings)?;
     for ((id, visit), mut images) in visits {
         images.sort_unstable();
         let used = images.first().map(|(kind, _)| *kind);
@@ -120,7 +141,7 @@ pub(super) fn find(search: &Search<'_>, study: Study) -> Result<LayoutFindings, 
                 _ if position > 0 && used != Some(kind) => continue,
                 _ if position > 0 => Err(SkipReason::OtherScanOfSession.into()),
                 Kind::BrainOnly => Err(SkipReason::BrainExtractedOnly.into()),
-                Kind::Head | Kind::Raw => person_at(&people, (id, visit), study),
+                Kind::Head | Kind::Raw => person_at::<S>(&people, (id, visit)),
             };
             findings.scans.push(FoundScan {
                 participant: id.to_owned(),
@@ -131,6 +152,7 @@ pub(super) fn find(search: &Search<'_>, study: Study) -> Result<LayoutFindings, 
                     Kind::Raw => "unprocessed, T1w_acpc_dc_restore is missing",
                     Kind::Head | Kind::BrainOnly => "",
                 },
+                choice: None,
             });
         }
     }
@@ -138,13 +160,13 @@ pub(super) fn find(search: &Search<'_>, study: Study) -> Result<LayoutFindings, 
 }
 
 /// Who someone was at a visit.
-fn person_at(people: &People, (id, visit): (&str, &str), study: Study) -> Result<Person, Refusal> {
+fn person_at<S: Study>(people: &People, (id, visit): (&str, &str)) -> Result<Person, Refusal> {
     let mut person = people.find(id, Some(visit))?;
     if visit != FIRST_VISIT && !people.names_visit(id, visit) {
         let detail = format!("only the age at {FIRST_VISIT} is in the tables");
         return Err(Refusal::new(SkipReason::NoAge, detail));
     }
-    if let (Ok(age), Some(cap)) = (&person.age, study.cap_years)
+    if let (Ok(age), Some(cap)) = (&person.age, S::CAP_YEARS)
         && age.years() >= cap
     {
         person.age_source = AgeSource::Capped;
@@ -153,42 +175,23 @@ fn person_at(people: &People, (id, visit): (&str, &str), study: Study) -> Result
     Ok(person)
 }
 
-fn read_tables(
+fn read_tables<S: Study>(
     search: &Search<'_>,
-    study: Study,
     findings: &mut LayoutFindings,
 ) -> Result<People, Error> {
     let tables = usual_tables(search, |table| {
         table.column(COLUMNS.participant).is_some() && table.column(COLUMNS.age).is_some()
     });
-    let expected = "`ndar_subject01.txt` with `src_subject_id` and `interview_age`";
-    let codebook = Codebook {
+    let codebook = |_: &Path, _: &mut Vec<String>| Codebook {
         age_unit: Some(AgeUnit::Months),
-        id_prefix: study.prefix,
+        id_prefix: S::PREFIX,
         ..Codebook::default()
     };
-    let mut people = People::default();
-    let mut ages_known = false;
-    let mut without_age = None;
-    for path in &tables {
-        let table = read_people(path, &COLUMNS, &codebook, &mut findings.warnings)?;
-        ages_known |= table.has_age;
-        if !table.has_age {
-            without_age.get_or_insert((table.shown_headers, path.clone()));
-        }
-        people.fill_from(table.people);
-    }
-    findings.demographics_used = tables;
-    match without_age {
-        _ if ages_known => Ok(people),
-        Some((found, path)) => Err(Error::NoAgeColumn {
-            expected: "`interview_age`",
-            found,
-            path,
-        }),
-        None => Err(Error::NoDemographics {
-            expected,
-            root: search.root.to_path_buf(),
-        }),
-    }
+    let expected = ExpectedTables {
+        table: "`ndar_subject01.txt` with `src_subject_id` and `interview_age`",
+        age: "`interview_age`",
+        ages_elsewhere: false,
+    };
+    let found = (search.root, findings);
+    read_all_people(tables, &COLUMNS, codebook, expected, found)
 }

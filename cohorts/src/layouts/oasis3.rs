@@ -15,19 +15,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::bids::{BidsName, codes};
+use super::bids::{BidsName, choice_of, codes};
 use super::usual_tables::usual_tables;
+use crate::ages::{is_missing, rounded};
 use crate::criteria::{Refusal, SkipReason};
 use crate::dates::DAYS_PER_YEAR;
 use crate::delimited::{Delimited, cell};
-use crate::demographics::{
-    Codebook, ColumnNames, People, Person, is_missing, read_people, rounded,
-};
+use crate::demographics::{Codebook, ColumnNames, read_people};
 use crate::error::Error;
 use crate::files::Walk;
 use crate::index::AgeSource;
 use crate::layout::{FoundScan, Layout, LayoutFindings, Search, no_archive};
 use crate::participant::{AgeYears, Sex};
+use crate::people::{People, Person};
 
 /// The layout.
 pub(super) const LAYOUT: Layout = Layout {
@@ -112,6 +112,8 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
     for ((participant, session), mut images) in sessions {
         images
             .sort_by(|(a, pa), (b, pb)| a.name.rank().cmp(&b.name.rank()).then_with(|| pa.cmp(pb)));
+        let names: Vec<_> = images.iter().map(|(found, _)| &found.name).collect();
+        let mut choice = choice_of(&names);
         for (position, (found, path)) in images.into_iter().enumerate() {
             let person = match position {
                 0 => known.person(&participant, found.days),
@@ -123,6 +125,7 @@ fn find(search: &Search<'_>) -> Result<LayoutFindings, Error> {
                 scan: path.clone(),
                 person,
                 note: "",
+                choice: choice.take(),
             });
         }
     }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::demographics::comparable_session;
 use crate::files::{Files, nifti_stem};
+use crate::people::comparable_session;
 
 /// What a file's name says about its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,15 +17,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::scan_names::{NameKind, ScanNames};
+use crate::ages::is_missing;
 use crate::criteria::SkipReason;
 use crate::delimited::{Delimited, cell, plain_name};
-use crate::demographics::{
-    People, Person, PersonColumns, USUAL_COLUMNS, comparable_session, is_missing,
-    settle_age_sources, warn_of_codes,
-};
+use crate::demographics::{PersonColumns, USUAL_COLUMNS, warn_of_codes};
 use crate::error::Error;
 use crate::files::{Files, Walk, depth, nifti_stem};
 use crate::layout::{FoundScan, Layout, LayoutFindings, Search, no_archive};
+use crate::people::{People, Person, comparable_session, settle_age_sources};
 
 /// The layout.
 pub(super) const LAYOUT: Layout = Layout {
@@ -218,6 +217,7 @@ fn add_named(
             scan: scan.clone(),
             person: Ok(row.person),
             note: "",
+            choice: None,
         };
         let position = *positions.entry(scan).or_insert(kept.len());
         match kept.get_mut(position) {
@@ -264,6 +264,7 @@ fn add_by_name(rows: Vec<Row>, names: &mut ScanNames, table: &Path, findings: &m
             scan,
             person,
             note: "",
+            choice: None,
         });
     }
 }
@@ -278,6 +279,7 @@ fn add_left_over(names: &ScanNames, named: &BTreeSet<PathBuf>, findings: &mut La
                 scan: scan.path.clone(),
                 person: Err(SkipReason::NotInDemographics.into()),
                 note: "",
+                choice: None,
             });
         }
     }

@@ -150,6 +150,7 @@ fn add_visit(
             scan: path,
             person,
             note,
+            choice: None,
         });
     }
 }

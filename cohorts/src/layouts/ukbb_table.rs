@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
+use crate::ages::{AgeUnit, is_missing, parse_age};
 use crate::criteria::{Refusal, SkipReason};
 use crate::dates::{parse_date, parse_month, years_between};
 use crate::delimited::{Delimited, cell};
-use crate::demographics::{AgeUnit, Person, is_missing, parse_age};
 use crate::error::Error;
 use crate::index::AgeSource;
 use crate::participant::{AgeYears, Sex};
+use crate::people::Person;
 
 const SEX: u32 = 31;
 const BIRTH_YEAR: u32 = 34;

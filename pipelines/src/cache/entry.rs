@@ -1,7 +1,8 @@
 //! One entry of the cache: its layout in bytes, made and taken apart (drawn in [`crate::cache`]).
 
+use std::io::Read as _;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use brainage_kernels::mapped_file::MappedFile;
 use half::f16;
@@ -21,6 +22,8 @@ pub(super) const VERSION: u32 = 2;
 const PREFIX_BYTES: usize = 16;
 /// Voxels begin at a multiple of this, so that they can be mapped into memory as they are.
 const ALIGNMENT: usize = 64;
+/// What no header is larger than; a damaged length must not fill the memory.
+const LARGEST_HEADER_BYTES: u64 = 1 << 20;
 const CHECKSUM_BYTES: usize = blake3::OUT_LEN;
 /// Voxels that are converted at once where they keep their order.
 const RUN: usize = 256;
@@ -227,6 +230,21 @@ fn to_halves(values: &[f32], mask: &[bool]) -> Result<Vec<f16>, String> {
         }
     }
     Ok(halves)
+}
+
+/// The header of the entry in a file, without a look at its voxels or checksum.
+pub(super) fn header_of(path: &Path) -> Option<EntryHeader> {
+    let mut file = fs_err::File::open(path).ok()?;
+    let mut prefix = [0; PREFIX_BYTES];
+    file.read_exact(&mut prefix).ok()?;
+    let u32_at = |at: usize| Some(u32::from_le_bytes(prefix.get(at..at + 4)?.try_into().ok()?));
+    if !prefix.starts_with(&MAGIC) || u32_at(8)? != VERSION {
+        return None;
+    }
+    let json_bytes = u64::from(u32_at(12)?).min(LARGEST_HEADER_BYTES);
+    let mut json = Vec::new();
+    file.take(json_bytes).read_to_end(&mut json).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 /// The header of an entry and where its voxels are; or what is wrong with it.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
-use super::entry::take_apart;
+use super::entry::{header_of, take_apart};
 use super::{Cache, CacheKey, EXTENSION, listed};
 use crate::atomic::TEMPORARY_PREFIX;
 use crate::error::Error;
@@ -29,6 +29,14 @@ pub struct StoredEntry {
     pub bytes: u64,
     /// When it was written.
     pub modified: SystemTime,
+}
+
+impl StoredEntry {
+    /// The path of the scan when the entry was made, as its header says; only the header is read and no checksum
+    /// verified. `None` where the entry is gone or no header can be read.
+    pub fn source(&self) -> Option<PathBuf> {
+        header_of(&self.path).map(|header| PathBuf::from(header.source))
+    }
 }
 
 /// An entry that cannot be used; the next preprocessing of its scan replaces it.

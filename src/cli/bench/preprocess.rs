@@ -80,6 +80,7 @@ fn synthetic_head(folder: &Path) -> anyhow::Result<PathBuf> {
         n_subjects: 1,
         seed: 1,
         age_years: [50.0, 51.0],
+        spread: 1.0,
         voxel_size_mm: 1.0,
     };
     write_scan_folder(folder, &params, &AtomicBool::new(false), &|_| ())?;

@@ -28,7 +28,7 @@ use crate::model_file::{Model, ModelFacts, TrainingImages, TrainingSummary};
 use crate::report::{LeftOut, write_report};
 use crate::run::dir::RunDir;
 
-use super::upkeep::forget_withdrawn;
+use super::withdrawn::forget_withdrawn;
 use super::{CliError, Context, Printer, report};
 use place::Placement;
 

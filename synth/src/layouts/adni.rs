@@ -18,7 +18,6 @@ use jiff::civil::Date;
 
 use super::{Plan, Visit, Written, quoted, repeated, table, write_text};
 use crate::error::Error;
-use crate::population::Sex;
 use crate::scanner::ADNI;
 
 /// The layout.
@@ -142,10 +141,6 @@ fn merge(written: &[Written<'_>]) -> String {
         let exam = p.visit.saturating_add(lag_days.days());
         let baseline = exam.saturating_sub(visit.days.days());
         let age = p.age_years + (lag_days - visit.days) as f64 / 365.25;
-        let sex = match p.sex {
-            Sex::Female => "Female",
-            Sex::Male => "Male",
-        };
         let months = (visit.days as f64 / 30.5).round().to_string();
         let cells = [
             (90_001 + visit.subject()).to_string(),
@@ -157,7 +152,7 @@ fn merge(written: &[Written<'_>]) -> String {
             exam.to_string(),
             group(visit).to_owned(),
             format!("{age:.1}"),
-            sex.to_owned(),
+            p.sex_word().to_owned(),
             "16".to_owned(),
             "-4".to_owned(),
             if visit.subject() % 4 == 3 {

@@ -10,8 +10,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{Plan, Visit, Written, one_visit, table, write_text};
-use crate::cohort::{AGES_YEARS, MARKER, NOTICE, TRUTH};
+use crate::cohort::{MARKER, NOTICE, TRUTH};
 use crate::error::Error;
+use crate::params::AGES_YEARS;
 use crate::scanner::VARIED;
 
 /// The layout.
@@ -31,7 +32,8 @@ fn id(subject: usize) -> String {
     format!("synthetic{:05}", subject + 1)
 }
 
-fn scan(root: &Path, visit: &Visit<'_>) -> PathBuf {
+/// `sub-<id>/anat/sub-<id>_T1w.nii.gz`.
+pub(super) fn scan(root: &Path, visit: &Visit<'_>) -> PathBuf {
     let id = &visit.participant.id;
     root.join(format!("sub-{id}"))
         .join("anat")

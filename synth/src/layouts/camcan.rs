@@ -11,11 +11,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::bids::description;
+use super::bids::{self, description};
 use super::{Plan, Visit, Written, one_visit, table, write_text};
-use crate::cohort::AGES_YEARS;
 use crate::error::Error;
-use crate::population::Sex;
+use crate::params::AGES_YEARS;
 use crate::scanner::CAMCAN;
 
 /// The layout.
@@ -36,11 +35,7 @@ fn id(subject: usize) -> String {
 }
 
 fn scan(root: &Path, visit: &Visit<'_>) -> PathBuf {
-    let id = &visit.participant.id;
-    release(root)
-        .join(format!("sub-{id}"))
-        .join("anat")
-        .join(format!("sub-{id}_T1w.nii.gz"))
+    bids::scan(&release(root), visit)
 }
 
 fn release(root: &Path) -> PathBuf {
@@ -50,10 +45,7 @@ fn release(root: &Path) -> PathBuf {
 fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Error> {
     let rows = written.iter().map(|Written { visit, icv_ml, .. }| {
         let p = visit.participant;
-        let (code, sex) = match p.sex {
-            Sex::Male => (1, "MALE"),
-            Sex::Female => (2, "FEMALE"),
-        };
+        let (code, sex) = (p.sex_code(), p.sex_word().to_uppercase());
         let icv_mm3 = icv_ml * 1000.0;
         format!(
             "sub-{}\t{:.2}\t100\t{code}\t{sex}\t{icv_mm3:.0}",

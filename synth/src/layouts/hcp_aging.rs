@@ -3,17 +3,13 @@
 //! Every third participant comes again after two years. No participant of the study has a number that begins with 00.
 
 use super::{Plan, nda, repeated};
-use crate::scanner::HCP;
 
 /// The layout.
 pub(crate) const PLAN: Plan = Plan {
     name: "hcp-aging",
     people: 7,
-    scanner: HCP,
     ages_years: [36.0, 89.9],
-    most_subjects: 99_999,
     id: |subject| format!("HCA{:07}", subject + 1),
     visit_days: |subject| repeated(subject, 3, &[731]),
-    scan: nda::scan,
-    write_tables: nda::write_tables,
+    ..nda::PLAN
 };

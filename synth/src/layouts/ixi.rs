@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use super::{Plan, Visit, Written, one_visit, table, write_text};
 use crate::error::Error;
-use crate::population::Sex;
 use crate::scanner::IXI;
 
 /// The layout.
@@ -44,10 +43,7 @@ fn scan(root: &Path, visit: &Visit<'_>) -> PathBuf {
 fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Error> {
     let rows = written.iter().map(|Written { visit, .. }| {
         let p = visit.participant;
-        let code = match p.sex {
-            Sex::Male => 1,
-            Sex::Female => 2,
-        };
+        let code = p.sex_code();
         let age = match visit.subject() % 6 {
             5 => String::new(),
             _ => format!("{:.5}", p.age_years),

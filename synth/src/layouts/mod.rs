@@ -159,6 +159,24 @@ impl Visit<'_> {
     }
 }
 
+impl SynthParticipant {
+    /// `Female` or `Male`.
+    pub(crate) fn sex_word(&self) -> &'static str {
+        match self.sex {
+            Sex::Female => "Female",
+            Sex::Male => "Male",
+        }
+    }
+
+    /// 1 for men and 2 for women, as most studies but UK Biobank have it.
+    pub(crate) fn sex_code(&self) -> u8 {
+        match self.sex {
+            Sex::Male => 1,
+            Sex::Female => 2,
+        }
+    }
+}
+
 /// Everyone is scanned once.
 pub(crate) fn one_visit(_subject: usize) -> Vec<i64> {
     vec![0]

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 
 use super::{Plan, Visit, Written, repeated, table, write_text};
 use crate::error::Error;
-use crate::population::Sex;
 use crate::scanner::OASIS3;
 
 /// The layout.
@@ -52,10 +51,7 @@ fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Er
     let visits = || written.iter().map(|written| written.visit);
     let entry_years = |visit: &Visit<'_>| visit.participant.age_years - days(visit) as f64 / 365.25;
     let people = visits().filter(|visit| visit.number == 0).map(|visit| {
-        let code = match visit.participant.sex {
-            Sex::Male => 1,
-            Sex::Female => 2,
-        };
+        let code = visit.participant.sex_code();
         let id = &visit.participant.id;
         format!("{id},{id},{:.2},,{code},16,R,", entry_years(&visit))
     });

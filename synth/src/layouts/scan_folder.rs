@@ -8,8 +8,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Plan, Visit, Written, one_visit, table, write_text};
-use crate::cohort::AGES_YEARS;
 use crate::error::Error;
+use crate::params::AGES_YEARS;
 use crate::scanner::VARIED;
 
 /// The layout.

@@ -12,9 +12,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Plan, Visit, Written, repeated, table, ukbb, write_text};
-use crate::cohort::AGES_YEARS;
 use crate::error::Error;
-use crate::population::Sex;
+use crate::params::AGES_YEARS;
 use crate::scanner::UKB;
 
 /// The layout.
@@ -59,10 +58,6 @@ fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Er
             .iter()
             .find(|other| other.visit.number == 1 && other.visit.participant.id == p.id);
         let again = again.map(|other| other.visit.participant);
-        let sex = match p.sex {
-            Sex::Female => "Female",
-            Sex::Male => "Male",
-        };
         let centre = match ukbb::centre(visit) {
             11_025 => "Cheadle (imaging)",
             11_026 => "Reading (imaging)",
@@ -71,7 +66,7 @@ fn write_tables(root: &Path, written: &[Written<'_>]) -> Result<Vec<PathBuf>, Er
         let or_empty = |text: Option<String>| text.unwrap_or_default();
         [
             p.id.clone(),
-            sex.to_owned(),
+            p.sex_word().to_owned(),
             p.birth.year().to_string(),
             p.birth.strftime("%B").to_string(),
             p.visit.to_string(),
