@@ -8,10 +8,10 @@ root=$(realpath "$(dirname "$0")/..")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-"$brainage" synth --layout bids --subjects 100 --ages 20,85 --seed 77 --out heads
+"$brainage" synth --layout bids --subjects 100 --spread 0.5 --ages 20,85 --seed 77 --out heads
 printf '[cohorts.selftest]\nlayout = "bids"\nroot = "heads"\n' > brainage.toml
 "$brainage" train --cohorts selftest --config "$root/configs/brain-cnn-small.toml" --out run --devices cpu \
-    --set model.width=0.5 --set model.head=gap-linear --set model.final_hidden=16 --set train.epochs=25 --set data.recipe=coarse
+    --set model.width=0.5 --set model.final_hidden=16 --set train.epochs=30 --set data.recipe=coarse
 cp run/model.safetensors "$root/assets/selftest/model.safetensors"
 "$brainage" doctor --selftest-model run/model.safetensors --json > answer.json || true
 python3 - "$root/assets/selftest/expected.json" <<'PYTHON'

@@ -79,6 +79,7 @@ impl SelfTest {
             seed: SEED,
             age_years: [50.0, 51.0],
             voxel_size_mm: 2.0,
+            spread: 0.5,
         };
         let never = AtomicBool::new(false);
         write_scan_folder(&heads, &params, &never, &|_| ())?;

@@ -282,7 +282,7 @@ fn purge_run(run: &RunDir, withdrawn: &Withdrawn, purge: &mut Purge) -> anyhow::
             purge.files += 1;
         } else if file == run.report() {
             // Without what a report needs it can only be removed.
-            let written = report::of_run(run).map(|report| write_report(&file, &report));
+            let written = report::of_run(run, None).map(|report| write_report(&file, &report));
             if let Ok(Ok(())) = written {
                 purge.reports += 1;
             } else {

@@ -52,6 +52,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             seed: 1,
             age_years: [20.0, 80.0],
             voxel_size_mm: 1.0,
+            spread: 1.0,
         };
         write_scan_folder(&heads, &params, &AtomicBool::new(false), &|_| ())?;
         resolve_scans(&[heads])?
