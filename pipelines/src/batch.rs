@@ -1,8 +1,8 @@
 //! Many scans at once: each ends as done, found in the cache, or refused with the reason.
 //!
 //! Scans are independent: they run in parallel on the rayon pool of the caller, one thread each, and nothing that is
-//! wrong with one of them stops the others, not even a panic. Results go to the [`crate::cache`]; where scans come
-//! from and what is told to the user is the caller's part.
+//! wrong with one of them stops the others, not even a panic. Results go to the [`crate::cache`] and, where asked, to
+//! files ([`crate::outputs`]); where scans come from and what is told to the user is the caller's part.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -11,14 +11,19 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+mod memory;
+mod queue;
+
 use rayon::prelude::*;
 
 use crate::cache::{Cache, CacheEntry, CacheKey};
 use crate::error::Error;
 use crate::format::{ReadOptions, open_bytes, read_scan_with};
+use crate::outputs::write_outputs;
 use crate::preprocess::{Preprocessed, preprocess_watched};
 use crate::recipe::Recipe;
 use crate::template::Template;
+use memory::SharedMemory;
 
 /// The reason of scans that were not begun because the run was stopped.
 pub const STOPPED: &str = "stopped";
@@ -36,6 +41,16 @@ pub struct Batch<'a> {
     pub cache: &'a Cache,
     /// Once true, no further scan is begun; those in work are finished.
     pub stop: &'a AtomicBool,
+}
+
+/// What a batch does beside filling the cache, and what it may take. By default nothing, and as much as it needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BatchParams<'a> {
+    /// Folder for the files of [`crate::outputs`]; a scan whose files cannot be written is refused.
+    pub out: Option<&'a Path>,
+    /// Most resident memory of the whole program in bytes. So many scans are in work at once as fit, by what their
+    /// headers say; a scan that does not fit alone is refused.
+    pub max_memory: Option<u64>,
 }
 
 /// How a scan ended.
@@ -84,94 +99,138 @@ pub fn preprocess_scans(
     batch: &Batch<'_>,
     on_done: &(dyn Fn(usize, &ScanReport) + Sync),
 ) -> Vec<ScanReport> {
+    preprocess_scans_with(scans, batch, BatchParams::default(), on_done)
+}
+
+/// As [`preprocess_scans`], with files written or memory bounded.
+pub fn preprocess_scans_with(
+    scans: &[PathBuf],
+    batch: &Batch<'_>,
+    params: BatchParams<'_>,
+    on_done: &(dyn Fn(usize, &ScanReport) + Sync),
+) -> Vec<ScanReport> {
     let make = |scan: &Path| {
         preprocess_watched(scan, batch.read, batch.recipe, batch.template, &mut |_| ())
     };
-    run(scans, batch, &make, on_done)
+    let work = Work {
+        batch,
+        out: params.out,
+        memory: params.max_memory.map(SharedMemory::of),
+        make: &make,
+    };
+    work.run(scans, on_done)
 }
 
-/// As [`preprocess_scans`], whatever makes a result of a scan.
-fn run(
-    scans: &[PathBuf],
-    batch: &Batch<'_>,
-    make: &(dyn Fn(&Path) -> Result<Preprocessed, Error> + Sync),
-    on_done: &(dyn Fn(usize, &ScanReport) + Sync),
-) -> Vec<ScanReport> {
-    let report = |(idx, scan): (usize, &PathBuf)| {
-        if batch.stop.load(Ordering::Relaxed) {
-            let outcome = ScanOutcome::Refused {
-                reason: STOPPED.to_owned(),
-            };
-            return ScanReport {
+/// What is done to every scan, whatever makes a result of it.
+struct Work<'a> {
+    batch: &'a Batch<'a>,
+    out: Option<&'a Path>,
+    memory: Option<SharedMemory>,
+    make: &'a (dyn Fn(&Path) -> Result<Preprocessed, Error> + Sync),
+}
+
+impl Work<'_> {
+    fn run(
+        &self,
+        scans: &[PathBuf],
+        on_done: &(dyn Fn(usize, &ScanReport) + Sync),
+    ) -> Vec<ScanReport> {
+        let report = |idx: usize| {
+            let scan = &scans[idx];
+            if self.batch.stop.load(Ordering::Relaxed) {
+                return stopped(scan);
+            }
+            let begun = Instant::now();
+            let (outcome, hint) = self.outcome_of(scan);
+            let seconds = begun.elapsed().as_secs_f64();
+            let report = ScanReport {
                 scan: scan.clone(),
                 outcome,
-                seconds: 0.0,
-                hint: None,
+                seconds,
+                hint,
             };
-        }
-        let begun = Instant::now();
-        let (outcome, hint) = outcome_of(scan, batch, make);
-        let seconds = begun.elapsed().as_secs_f64();
-        let report = ScanReport {
-            scan: scan.clone(),
-            outcome,
-            seconds,
-            hint,
+            on_done(idx, &report);
+            report
         };
-        on_done(idx, &report);
-        report
-    };
-    // Scans take long and unequal times: they are handed out one by one.
-    scans
-        .par_iter()
-        .enumerate()
-        .with_max_len(1)
-        .map(report)
-        .collect()
-}
+        let reports = queue::in_order(&queue::largest_first(scans), report);
+        let all = reports.into_iter().zip(scans);
+        all.map(|(report, scan)| report.unwrap_or_else(|| stopped(scan)))
+            .collect()
+    }
 
-fn outcome_of(
-    scan: &Path,
-    batch: &Batch<'_>,
-    make: &(dyn Fn(&Path) -> Result<Preprocessed, Error> + Sync),
-) -> (ScanOutcome, Option<&'static str>) {
-    // Nothing is shared but the cache and the template: a panic leaves neither half-changed.
-    let caught = catch_unwind(AssertUnwindSafe(|| cached_or_made(scan, batch, make)));
-    match caught {
-        Ok(Ok(outcome)) => (outcome, None),
-        Ok(Err(error)) => (
-            ScanOutcome::Refused {
-                reason: error.to_string(),
-            },
-            error.hint(),
-        ),
-        Err(payload) => {
-            let reason = format!("internal error ({})", message_of(payload.as_ref()));
-            (
-                ScanOutcome::Refused { reason },
-                Some("this is a bug in the program: please report it"),
-            )
+    fn outcome_of(&self, scan: &Path) -> (ScanOutcome, Option<&'static str>) {
+        // Nothing is shared but the cache and the template: a panic leaves neither half-changed.
+        let caught = catch_unwind(AssertUnwindSafe(|| self.cached_or_made(scan)));
+        match caught {
+            Ok(Ok(outcome)) => (outcome, None),
+            Ok(Err(error)) => (
+                ScanOutcome::Refused {
+                    reason: error.to_string(),
+                },
+                error.hint(),
+            ),
+            Err(payload) => {
+                let reason = format!("internal error ({})", message_of(payload.as_ref()));
+                (
+                    ScanOutcome::Refused { reason },
+                    Some("this is a bug in the program: please report it"),
+                )
+            }
         }
     }
+
+    fn cached_or_made(&self, scan: &Path) -> Result<ScanOutcome, Error> {
+        let Batch {
+            read,
+            recipe,
+            template,
+            cache,
+            ..
+        } = *self.batch;
+        let key_of = |file_hash| Cache::key(file_hash, recipe, template);
+        let cached = match hash_of(scan, read) {
+            Some(file_hash) => cache.get(&key_of(file_hash))?,
+            None => None,
+        };
+        if let (Some(entry), None) = (&cached, self.out) {
+            return Ok(ScanOutcome::Cached(entry.clone()));
+        }
+        let needed = |_: &SharedMemory| memory::needed(scan, read, recipe, self.out.is_some());
+        let needed = self.memory.as_ref().and_then(needed);
+        let _taken = match (&self.memory, needed) {
+            (Some(memory), Some(bytes)) => Some(memory.take(bytes, scan)?),
+            _ => None,
+        };
+        let (outcome, brain) = match cached {
+            Some(entry) => (ScanOutcome::Cached(entry), None),
+            None => {
+                let result = (self.make)(scan)?;
+                // The bytes that were preprocessed decide the key, even if the file has changed since it was looked up.
+                let key = key_of(result.file_hash);
+                let entry = cache.put(&key, &result, recipe, scan)?;
+                (ScanOutcome::Done(entry), result.brain)
+            }
+        };
+        if let (Some(out), Some(entry)) = (self.out, outcome.entry()) {
+            // Of the entry, so that the files are the same whether it was there before or not.
+            let mut result = entry.preprocessed()?;
+            result.brain = brain;
+            write_outputs(out, scan, read, &result, recipe, template)?;
+        }
+        Ok(outcome)
+    }
 }
 
-fn cached_or_made(
-    scan: &Path,
-    batch: &Batch<'_>,
-    make: &(dyn Fn(&Path) -> Result<Preprocessed, Error> + Sync),
-) -> Result<ScanOutcome, Error> {
-    let key_of = |file_hash| Cache::key(file_hash, batch.recipe, batch.template);
-    if let Some(file_hash) = hash_of(scan, batch.read)
-        && let Some(entry) = batch.cache.get(&key_of(file_hash))?
-    {
-        return Ok(ScanOutcome::Cached(entry));
+fn stopped(scan: &Path) -> ScanReport {
+    let outcome = ScanOutcome::Refused {
+        reason: STOPPED.to_owned(),
+    };
+    ScanReport {
+        scan: scan.to_path_buf(),
+        outcome,
+        seconds: 0.0,
+        hint: None,
     }
-    let result = make(scan)?;
-    // The bytes that were preprocessed decide the key, even if the file has changed since it was looked up.
-    let entry = batch
-        .cache
-        .put(&key_of(result.file_hash), &result, batch.recipe, scan)?;
-    Ok(ScanOutcome::Done(entry))
 }
 
 /// The keys of these scans under these recipes: what [`Cache::purge`] is to keep.
@@ -286,7 +345,13 @@ mod tests {
                 cache: &self.cache,
                 stop: &self.stop,
             };
-            run(&self.scans, &batch, &stand_in, on_done)
+            let work = Work {
+                batch: &batch,
+                out: None,
+                memory: None,
+                make: &stand_in,
+            };
+            work.run(&self.scans, on_done)
         }
     }
 
@@ -315,6 +380,7 @@ mod tests {
             file_hash: blake3::hash(&content),
             warnings: Vec::new(),
             synthetic: false,
+            brain: None,
         })
     }
 

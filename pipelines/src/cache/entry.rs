@@ -142,6 +142,7 @@ impl CacheEntry {
             file_hash,
             warnings,
             synthetic,
+            brain: None,
         })
     }
 }
