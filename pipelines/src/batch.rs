@@ -5,24 +5,26 @@
 //! files ([`crate::outputs`]); where scans come from and what is told to the user is the caller's part.
 
 use std::any::Any;
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+mod keys;
 mod memory;
 mod queue;
 
 use rayon::prelude::*;
 
-use crate::cache::{Cache, CacheEntry, CacheKey};
+use crate::cache::{Cache, CacheEntry};
 use crate::error::Error;
-use crate::format::{ReadOptions, open_bytes, read_scan_with};
+use crate::format::ReadOptions;
 use crate::outputs::write_outputs;
 use crate::preprocess::{Preprocessed, preprocess_watched};
 use crate::recipe::Recipe;
 use crate::template::Template;
+use keys::hash_of;
+pub use keys::{KeysInUse, keys_in_use};
 use memory::SharedMemory;
 
 /// The reason of scans that were not begun because the run was stopped.
@@ -115,17 +117,20 @@ pub fn preprocess_scans_with(
     let work = Work {
         batch,
         out: params.out,
-        memory: params.max_memory.map(SharedMemory::of),
+        max_memory: params.max_memory,
         make: &make,
     };
     work.run(scans, on_done)
 }
 
+/// What a scan has to take before it is begun, and of what; `None` where memory is not bounded.
+type Share<'a> = Option<(&'a SharedMemory, u64)>;
+
 /// What is done to every scan, whatever makes a result of it.
 struct Work<'a> {
     batch: &'a Batch<'a>,
     out: Option<&'a Path>,
-    memory: Option<SharedMemory>,
+    max_memory: Option<u64>,
     make: &'a (dyn Fn(&Path) -> Result<Preprocessed, Error> + Sync),
 }
 
@@ -135,13 +140,26 @@ impl Work<'_> {
         scans: &[PathBuf],
         on_done: &(dyn Fn(usize, &ScanReport) + Sync),
     ) -> Vec<ScanReport> {
+        let n_threads = rayon::current_num_threads();
+        let (needs, memory) = match self.max_memory {
+            None => (Vec::new(), None),
+            Some(bytes) => {
+                let needs: Vec<Option<u64>> =
+                    scans.par_iter().map(|scan| self.needed(scan)).collect();
+                let known: Vec<u64> = needs.iter().copied().flatten().collect();
+                (needs, Some(SharedMemory::of(bytes, &known, n_threads)))
+            }
+        };
         let report = |idx: usize| {
             let scan = &scans[idx];
+            // What cannot be told is refused as soon as it is read.
+            let needed = needs.get(idx).copied().flatten();
+            let share = memory.as_ref().zip(needed);
             if self.batch.stop.load(Ordering::Relaxed) {
                 return stopped(scan);
             }
             let begun = Instant::now();
-            let (outcome, hint) = self.outcome_of(scan);
+            let (outcome, hint) = self.outcome_of(scan, share);
             let seconds = begun.elapsed().as_secs_f64();
             let report = ScanReport {
                 scan: scan.clone(),
@@ -152,15 +170,21 @@ impl Work<'_> {
             on_done(idx, &report);
             report
         };
-        let reports = queue::in_order(&queue::largest_first(scans), report);
+        let n_workers = memory.as_ref().map_or(n_threads, SharedMemory::n_workers);
+        let reports = queue::in_order(&queue::largest_first(scans), n_workers, report);
         let all = reports.into_iter().zip(scans);
         all.map(|(report, scan)| report.unwrap_or_else(|| stopped(scan)))
             .collect()
     }
 
-    fn outcome_of(&self, scan: &Path) -> (ScanOutcome, Option<&'static str>) {
+    fn needed(&self, scan: &Path) -> Option<u64> {
+        let Batch { read, recipe, .. } = *self.batch;
+        memory::needed(scan, read, recipe, self.out.is_some())
+    }
+
+    fn outcome_of(&self, scan: &Path, share: Share<'_>) -> (ScanOutcome, Option<&'static str>) {
         // Nothing is shared but the cache and the template: a panic leaves neither half-changed.
-        let caught = catch_unwind(AssertUnwindSafe(|| self.cached_or_made(scan)));
+        let caught = catch_unwind(AssertUnwindSafe(|| self.cached_or_made(scan, share)));
         match caught {
             Ok(Ok(outcome)) => (outcome, None),
             Ok(Err(error)) => (
@@ -179,7 +203,7 @@ impl Work<'_> {
         }
     }
 
-    fn cached_or_made(&self, scan: &Path) -> Result<ScanOutcome, Error> {
+    fn cached_or_made(&self, scan: &Path, share: Share<'_>) -> Result<ScanOutcome, Error> {
         let Batch {
             read,
             recipe,
@@ -195,11 +219,9 @@ impl Work<'_> {
         if let (Some(entry), None) = (&cached, self.out) {
             return Ok(ScanOutcome::Cached(entry.clone()));
         }
-        let needed = |_: &SharedMemory| memory::needed(scan, read, recipe, self.out.is_some());
-        let needed = self.memory.as_ref().and_then(needed);
-        let _taken = match (&self.memory, needed) {
-            (Some(memory), Some(bytes)) => Some(memory.take(bytes, scan)?),
-            _ => None,
+        let _taken = match share {
+            Some((memory, bytes)) => Some(memory.take(bytes, scan)?),
+            None => None,
         };
         let (outcome, brain) = match cached {
             Some(entry) => (ScanOutcome::Cached(entry), None),
@@ -233,64 +255,6 @@ fn stopped(scan: &Path) -> ScanReport {
     }
 }
 
-/// The keys of these scans under these recipes: what [`Cache::purge`] is to keep.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeysInUse {
-    /// A key for every readable scan and recipe.
-    pub keys: HashSet<CacheKey>,
-    /// Scans that could not be read. Their entries are not among the keys: think twice before purging.
-    pub unreadable: Vec<PathBuf>,
-}
-
-/// Reads the scans' bytes, in parallel on the rayon pool of the caller, and makes their keys.
-pub fn keys_in_use(
-    scans: &[PathBuf],
-    options: ReadOptions,
-    recipes: &[Recipe],
-    template: &Template,
-) -> KeysInUse {
-    let hash_of = |scan: &PathBuf| hash_of(scan, options);
-    let hashes: Vec<Option<blake3::Hash>> = scans.par_iter().map(hash_of).collect();
-    let mut in_use = KeysInUse::default();
-    for (scan, hash) in scans.iter().zip(hashes) {
-        match hash {
-            Some(hash) => {
-                let keys = recipes
-                    .iter()
-                    .map(|recipe| Cache::key(hash, recipe, template));
-                in_use.keys.extend(keys);
-            }
-            None => in_use.unreadable.push(scan.clone()),
-        }
-    }
-    in_use
-}
-
-/// The scan's hash as its reader would give it; `None` for what cannot be read, since reading it will say why.
-fn hash_of(scan: &Path, options: ReadOptions) -> Option<blake3::Hash> {
-    let opened = open_bytes(scan).ok()??;
-    if is_half_of_pair(scan) {
-        let read = read_scan_with(scan, options).ok()?;
-        return Some(read.file_hash);
-    }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(opened.reader).ok()?;
-    Some(options.hash_of(hasher.finalize()))
-}
-
-/// Whether the scan may be one of two files, whose hash only the reader knows how to make.
-fn is_half_of_pair(scan: &Path) -> bool {
-    let name = scan
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_ascii_lowercase();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
-    Path::new(name)
-        .extension()
-        .is_some_and(|extension| extension == "hdr" || extension == "img")
-}
-
 /// What a panic said.
 fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload
@@ -302,10 +266,11 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashSet};
     use std::sync::Mutex;
 
     use super::*;
+    use crate::cache::CacheKey;
     use crate::qc::{Qc, QcVerdict};
     use crate::space::{Affine, VoxelShape};
     use crate::template::template;
@@ -348,7 +313,7 @@ mod tests {
             let work = Work {
                 batch: &batch,
                 out: None,
-                memory: None,
+                max_memory: None,
                 make: &stand_in,
             };
             work.run(&self.scans, on_done)
@@ -473,24 +438,6 @@ mod tests {
                 reason: STOPPED.to_owned()
             }
         );
-    }
-
-    #[test]
-    fn a_folder_or_a_missing_file_has_no_hash_and_names_of_pairs_are_known() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(hash_of(folder.path(), ReadOptions::default()), None);
-        assert_eq!(
-            hash_of(&folder.path().join("absent.nii"), ReadOptions::default()),
-            None
-        );
-        for (name, expected) in [
-            ("a.HDR", true),
-            ("a.img.gz", true),
-            ("a.nii", false),
-            ("hdr", false),
-        ] {
-            assert_eq!(is_half_of_pair(Path::new(name)), expected, "{name}");
-        }
     }
 
     #[test]

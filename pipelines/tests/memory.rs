@@ -73,14 +73,14 @@ fn as_many_scans_are_in_work_as_fit_into_the_memory_and_none_that_does_not_fit_a
 
     let VoxelShape([x, y, z]) = template.t1.shape();
     let copy = 4 * (x * y * z) as u64;
-    let one_at_a_time = Some(400_000_000);
-    let refused = run(Some(200_000_000));
+    let one_at_a_time = Some(450_000_000);
+    let refused = run(Some(250_000_000));
     assert_eq!(n_done(&refused), 0);
     let ScanOutcome::Refused { reason } = &refused[3].outcome else {
         panic!("{refused:?}")
     };
     assert!(
-        reason.starts_with("needs about ") && reason.contains("more than the 200 MB allowed"),
+        reason.starts_with("needs about ") && reason.contains("more than the 250 MB allowed"),
         "{reason}"
     );
     assert!(refused[3].hint.is_some());

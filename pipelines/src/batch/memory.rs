@@ -8,8 +8,10 @@ use crate::format::{ReadOptions, read_header_with};
 use crate::recipe::{MaskSource, Recipe};
 
 /// What the program itself, the template and what registration makes of it take, in bytes.
-const BASE: u64 = 170_000_000;
-/// What a scan takes whatever its size: coarser copies, smoothing, what the allocator keeps.
+const BASE: u64 = 200_000_000;
+/// What the allocator keeps for each thread that has had a scan.
+const PER_THREAD: u64 = 40_000_000;
+/// What a scan takes whatever its size: coarser copies and smoothing.
 const SCAN: u64 = 40_000_000;
 /// Bytes for each of the scan's voxels: the scan, a part of it and a copy with its brightest voxels cut, in f32.
 const PER_VOXEL: u64 = 13;
@@ -20,12 +22,7 @@ const PER_GRID_VOXEL: u64 = 14;
 /// Activations of the brain network, whose grids are the same for every scan.
 const NETWORK: u64 = 420_000_000;
 
-/// Bytes that the program takes before any scan is in work.
-pub(super) fn needed_before_scans() -> u64 {
-    BASE
-}
-
-/// Bytes that a scan with this header takes at most, beside [`needed_before_scans`]; `None` if its header cannot be read,
+/// Bytes that a scan with this header takes at most; `None` if its header cannot be read,
 /// which reading it will explain.
 pub(super) fn needed(
     scan: &Path,
@@ -56,22 +53,43 @@ pub(super) fn needed(
 pub(super) struct SharedMemory {
     /// For the program as a whole, bytes.
     max_memory: u64,
-    /// For all scans in work, bytes.
-    all: u64,
+    n_workers: usize,
+    /// Of the memory, what program and workers leave for scans.
+    for_scans: u64,
     free: Mutex<u64>,
     freed: Condvar,
 }
 
 impl SharedMemory {
-    /// What `max_memory` leaves for scans.
-    pub(super) fn of(max_memory: u64) -> Self {
-        let all = max_memory.saturating_sub(needed_before_scans());
+    /// Shares `max_memory` among scans that need so many bytes each, in work on at most `n_threads` threads: on as many as can
+    /// have an ordinary scan at the same time, and on so few that the largest one that fits at all does fit.
+    pub(super) fn of(max_memory: u64, needs: &[u64], n_threads: usize) -> Self {
+        let free = max_memory.saturating_sub(BASE);
+        let mut fitting: Vec<u64> = needs
+            .iter()
+            .copied()
+            .filter(|need| need.saturating_add(PER_THREAD) <= free)
+            .collect();
+        fitting.sort_unstable();
+        let ordinary = fitting.get(fitting.len() / 2).copied().unwrap_or(0);
+        let largest = fitting.last().copied().unwrap_or(0);
+        let n = (free / (PER_THREAD + ordinary)).min(free.saturating_sub(largest) / PER_THREAD);
+        let n_workers = usize::try_from(n)
+            .unwrap_or(n_threads)
+            .clamp(1, n_threads.max(1));
+        let for_scans = free.saturating_sub(PER_THREAD * n_workers as u64);
         Self {
             max_memory,
-            all,
-            free: Mutex::new(all),
+            n_workers,
+            for_scans,
+            free: Mutex::new(for_scans),
             freed: Condvar::new(),
         }
+    }
+
+    /// How many threads may have scans.
+    pub(super) fn n_workers(&self) -> usize {
+        self.n_workers
     }
 
     /// Waits until so much is free, and takes it until what comes back is dropped.
@@ -79,9 +97,9 @@ impl SharedMemory {
     /// # Errors
     /// [`Error::TooLittleMemory`] where it never will be.
     pub(super) fn take(&self, bytes: u64, scan: &Path) -> Result<Taken<'_>, Error> {
-        if bytes > self.all {
+        if bytes > self.for_scans {
             return Err(Error::TooLittleMemory {
-                needed: bytes.saturating_add(needed_before_scans()),
+                needed: bytes.saturating_add(BASE + PER_THREAD),
                 allowed: self.max_memory,
                 path: scan.to_path_buf(),
             });
@@ -127,9 +145,17 @@ mod tests {
 
     use super::*;
 
+    const MB: u64 = 1_000_000;
+
     #[test]
     fn scans_in_work_never_take_more_than_there_is() {
-        let memory = SharedMemory::of(needed_before_scans() + 100);
+        let memory = SharedMemory {
+            max_memory: BASE + 100,
+            n_workers: 7,
+            for_scans: 100,
+            free: Mutex::new(100),
+            freed: Condvar::new(),
+        };
         let (in_work, most) = (AtomicU64::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
             for bytes in [30, 60, 100, 45, 10, 55, 70] {
@@ -150,13 +176,33 @@ mod tests {
     }
 
     #[test]
-    fn what_never_fits_is_refused_at_once() {
-        let memory = SharedMemory::of(500_000_000);
-        let refused = memory.take(500_000_000, Path::new("a.nii")).unwrap_err();
-        let text = refused.to_string();
-        let needed = (500_000_000 + needed_before_scans()) / 1_000_000;
+    fn as_many_threads_have_scans_as_can_have_an_ordinary_one_and_the_largest_still_fits() {
+        let free = |mb: u64| BASE + mb * MB;
+        let needs = [200 * MB; 9];
+        for (mb, n_threads, expected) in [(1000, 8, 4), (1000, 3, 3), (240, 8, 1)] {
+            let memory = SharedMemory::of(free(mb), &needs, n_threads);
+            assert_eq!(memory.n_workers(), expected, "{mb} MB");
+        }
+        let with_a_large_one = [&needs[..], &[950 * MB]].concat();
+        let memory = SharedMemory::of(free(1000), &with_a_large_one, 8);
+        assert_eq!(memory.n_workers(), 1);
+        drop(memory.take(950 * MB, Path::new("large.nii")).unwrap());
+        // One that fits in no case slows down nobody.
+        let with_a_huge_one = [&needs[..], &[5000 * MB]].concat();
         assert_eq!(
-            text,
+            SharedMemory::of(free(1000), &with_a_huge_one, 8).n_workers(),
+            4
+        );
+        assert_eq!(SharedMemory::of(free(1000), &[], 8).n_workers(), 8);
+    }
+
+    #[test]
+    fn what_never_fits_is_refused_at_once() {
+        let memory = SharedMemory::of(500 * MB, &[500 * MB], 2);
+        let refused = memory.take(500 * MB, Path::new("a.nii")).unwrap_err();
+        let needed = 500 + (BASE + PER_THREAD) / MB;
+        assert_eq!(
+            refused.to_string(),
             format!("needs about {needed} MB of memory, more than the 500 MB allowed: `a.nii`")
         );
     }

@@ -16,7 +16,12 @@ struct InWork;
 impl InWork {
     /// `None` if this thread is in work already.
     fn begin() -> Option<Self> {
-        (!IN_WORK.replace(true)).then_some(Self)
+        // Not made before it is known: dropping it would end the work of the other one.
+        if IN_WORK.replace(true) {
+            None
+        } else {
+            Some(Self)
+        }
     }
 }
 
@@ -36,11 +41,12 @@ pub(super) fn largest_first(scans: &[PathBuf]) -> Vec<usize> {
     order
 }
 
-/// Does `work` once for each of `order`, which holds every number below its length once, begun in that order, on the
-/// rayon pool of the caller; results by number. `None` is left only for what a thread that was in work already could
+/// Does `work` once for each of `order`, which holds every number below its length once, begun in that order, on at
+/// most `n_workers` threads of the caller's rayon pool; results by number. `None` is left only for what a thread that was in work already could
 /// not take on and nobody else was there to do.
 pub(super) fn in_order<R: Send + Sync>(
     order: &[usize],
+    n_workers: usize,
     work: impl Fn(usize) -> R + Sync,
 ) -> Vec<Option<R>> {
     let done: Vec<OnceLock<R>> = order.iter().map(|_| OnceLock::new()).collect();
@@ -56,9 +62,8 @@ pub(super) fn in_order<R: Send + Sync>(
             debug_assert!(first, "{idx} twice");
         }
     };
-    let n_threads = rayon::current_num_threads().min(order.len());
     rayon::scope(|scope| {
-        for _ in 0..n_threads {
+        for _ in 0..n_workers.min(order.len()) {
             scope.spawn(|_| take_all());
         }
     });
@@ -90,14 +95,14 @@ mod tests {
         let begun = Mutex::new(Vec::new());
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build();
         let done = one_thread.unwrap().install(|| {
-            in_order(&order, |idx| {
+            in_order(&order, 1, |idx| {
                 begun.lock().unwrap().push(idx);
                 10 * idx
             })
         });
         assert_eq!(done, [0, 10, 20, 30].map(Some));
         assert_eq!(begun.into_inner().unwrap(), order);
-        assert!(in_order(&[], |idx| idx).is_empty());
+        assert!(in_order(&[], 4, |idx| idx).is_empty());
     }
 
     #[test]
@@ -109,7 +114,7 @@ mod tests {
             rayon::join(|| std::thread::yield_now(), || std::thread::yield_now());
             assert!(InWork::begin().is_none());
         };
-        let done = two.unwrap().install(|| in_order(&order, nested));
+        let done = two.unwrap().install(|| in_order(&order, 2, nested));
         assert!(done.iter().all(Option::is_some));
         assert!(InWork::begin().is_some());
     }
