@@ -1,24 +1,31 @@
 //! Many scans at once: each ends as done, found in the cache, or refused with the reason.
 //!
 //! Scans are independent: they run in parallel on the rayon pool of the caller, one thread each, and nothing that is
-//! wrong with one of them stops the others, not even a panic. Results go to the [`crate::cache`]; where scans come
-//! from and what is told to the user is the caller's part.
+//! wrong with one of them stops the others, not even a panic. Results go to the [`crate::cache`] and, where asked, to
+//! files ([`crate::outputs`]); where scans come from and what is told to the user is the caller's part.
 
 use std::any::Any;
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+mod keys;
+mod memory;
+mod queue;
+
 use rayon::prelude::*;
 
-use crate::cache::{Cache, CacheEntry, CacheKey};
+use crate::cache::{Cache, CacheEntry};
 use crate::error::Error;
-use crate::format::{ReadOptions, open_bytes, read_scan_with};
+use crate::format::ReadOptions;
+use crate::outputs::write_outputs;
 use crate::preprocess::{Preprocessed, preprocess_watched};
 use crate::recipe::Recipe;
 use crate::template::Template;
+use keys::hash_of;
+pub use keys::{KeysInUse, keys_in_use};
+use memory::SharedMemory;
 
 /// The reason of scans that were not begun because the run was stopped.
 pub const STOPPED: &str = "stopped";
@@ -36,6 +43,16 @@ pub struct Batch<'a> {
     pub cache: &'a Cache,
     /// Once true, no further scan is begun; those in work are finished.
     pub stop: &'a AtomicBool,
+}
+
+/// What a batch does beside filling the cache, and what it may take. By default nothing, and as much as it needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BatchParams<'a> {
+    /// Folder for the files of [`crate::outputs`]; a scan whose files cannot be written is refused.
+    pub out: Option<&'a Path>,
+    /// Most resident memory of the whole program in bytes. So many scans are in work at once as fit, by what their
+    /// headers say; a scan that does not fit alone is refused.
+    pub max_memory: Option<u64>,
 }
 
 /// How a scan ended.
@@ -84,152 +101,158 @@ pub fn preprocess_scans(
     batch: &Batch<'_>,
     on_done: &(dyn Fn(usize, &ScanReport) + Sync),
 ) -> Vec<ScanReport> {
+    preprocess_scans_with(scans, batch, BatchParams::default(), on_done)
+}
+
+/// As [`preprocess_scans`], with files written or memory bounded.
+pub fn preprocess_scans_with(
+    scans: &[PathBuf],
+    batch: &Batch<'_>,
+    params: BatchParams<'_>,
+    on_done: &(dyn Fn(usize, &ScanReport) + Sync),
+) -> Vec<ScanReport> {
     let make = |scan: &Path| {
         preprocess_watched(scan, batch.read, batch.recipe, batch.template, &mut |_| ())
     };
-    run(scans, batch, &make, on_done)
+    let work = Work {
+        batch,
+        out: params.out,
+        max_memory: params.max_memory,
+        make: &make,
+    };
+    work.run(scans, on_done)
 }
 
-/// As [`preprocess_scans`], whatever makes a result of a scan.
-fn run(
-    scans: &[PathBuf],
-    batch: &Batch<'_>,
-    make: &(dyn Fn(&Path) -> Result<Preprocessed, Error> + Sync),
-    on_done: &(dyn Fn(usize, &ScanReport) + Sync),
-) -> Vec<ScanReport> {
-    let report = |(idx, scan): (usize, &PathBuf)| {
-        if batch.stop.load(Ordering::Relaxed) {
-            let outcome = ScanOutcome::Refused {
-                reason: STOPPED.to_owned(),
-            };
-            return ScanReport {
+/// What a scan has to take before it is begun, and of what; `None` where memory is not bounded.
+type Share<'a> = Option<(&'a SharedMemory, u64)>;
+
+/// What is done to every scan, whatever makes a result of it.
+struct Work<'a> {
+    batch: &'a Batch<'a>,
+    out: Option<&'a Path>,
+    max_memory: Option<u64>,
+    make: &'a (dyn Fn(&Path) -> Result<Preprocessed, Error> + Sync),
+}
+
+impl Work<'_> {
+    fn run(
+        &self,
+        scans: &[PathBuf],
+        on_done: &(dyn Fn(usize, &ScanReport) + Sync),
+    ) -> Vec<ScanReport> {
+        let n_threads = rayon::current_num_threads();
+        let (needs, memory) = match self.max_memory {
+            None => (Vec::new(), None),
+            Some(bytes) => {
+                let needs: Vec<Option<u64>> =
+                    scans.par_iter().map(|scan| self.needed(scan)).collect();
+                let known: Vec<u64> = needs.iter().copied().flatten().collect();
+                (needs, Some(SharedMemory::of(bytes, &known, n_threads)))
+            }
+        };
+        let report = |idx: usize| {
+            let scan = &scans[idx];
+            // What cannot be told is refused as soon as it is read.
+            let needed = needs.get(idx).copied().flatten();
+            let share = memory.as_ref().zip(needed);
+            if self.batch.stop.load(Ordering::Relaxed) {
+                return stopped(scan);
+            }
+            let begun = Instant::now();
+            let (outcome, hint) = self.outcome_of(scan, share);
+            let seconds = begun.elapsed().as_secs_f64();
+            let report = ScanReport {
                 scan: scan.clone(),
                 outcome,
-                seconds: 0.0,
-                hint: None,
+                seconds,
+                hint,
             };
-        }
-        let begun = Instant::now();
-        let (outcome, hint) = outcome_of(scan, batch, make);
-        let seconds = begun.elapsed().as_secs_f64();
-        let report = ScanReport {
-            scan: scan.clone(),
-            outcome,
-            seconds,
-            hint,
+            on_done(idx, &report);
+            report
         };
-        on_done(idx, &report);
-        report
-    };
-    // Scans take long and unequal times: they are handed out one by one.
-    scans
-        .par_iter()
-        .enumerate()
-        .with_max_len(1)
-        .map(report)
-        .collect()
-}
-
-fn outcome_of(
-    scan: &Path,
-    batch: &Batch<'_>,
-    make: &(dyn Fn(&Path) -> Result<Preprocessed, Error> + Sync),
-) -> (ScanOutcome, Option<&'static str>) {
-    // Nothing is shared but the cache and the template: a panic leaves neither half-changed.
-    let caught = catch_unwind(AssertUnwindSafe(|| cached_or_made(scan, batch, make)));
-    match caught {
-        Ok(Ok(outcome)) => (outcome, None),
-        Ok(Err(error)) => (
-            ScanOutcome::Refused {
-                reason: error.to_string(),
-            },
-            error.hint(),
-        ),
-        Err(payload) => {
-            let reason = format!("internal error ({})", message_of(payload.as_ref()));
-            (
-                ScanOutcome::Refused { reason },
-                Some("this is a bug in the program: please report it"),
-            )
-        }
+        let n_workers = memory.as_ref().map_or(n_threads, SharedMemory::n_workers);
+        let reports = queue::in_order(&queue::largest_first(scans), n_workers, report);
+        let all = reports.into_iter().zip(scans);
+        all.map(|(report, scan)| report.unwrap_or_else(|| stopped(scan)))
+            .collect()
     }
-}
 
-fn cached_or_made(
-    scan: &Path,
-    batch: &Batch<'_>,
-    make: &(dyn Fn(&Path) -> Result<Preprocessed, Error> + Sync),
-) -> Result<ScanOutcome, Error> {
-    let key_of = |file_hash| Cache::key(file_hash, batch.recipe, batch.template);
-    if let Some(file_hash) = hash_of(scan, batch.read)
-        && let Some(entry) = batch.cache.get(&key_of(file_hash))?
-    {
-        return Ok(ScanOutcome::Cached(entry));
+    fn needed(&self, scan: &Path) -> Option<u64> {
+        let Batch { read, recipe, .. } = *self.batch;
+        memory::needed(scan, read, recipe, self.out.is_some())
     }
-    let result = make(scan)?;
-    // The bytes that were preprocessed decide the key, even if the file has changed since it was looked up.
-    let entry = batch
-        .cache
-        .put(&key_of(result.file_hash), &result, batch.recipe, scan)?;
-    Ok(ScanOutcome::Done(entry))
-}
 
-/// The keys of these scans under these recipes: what [`Cache::purge`] is to keep.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeysInUse {
-    /// A key for every readable scan and recipe.
-    pub keys: HashSet<CacheKey>,
-    /// Scans that could not be read. Their entries are not among the keys: think twice before purging.
-    pub unreadable: Vec<PathBuf>,
-}
-
-/// Reads the scans' bytes, in parallel on the rayon pool of the caller, and makes their keys.
-pub fn keys_in_use(
-    scans: &[PathBuf],
-    options: ReadOptions,
-    recipes: &[Recipe],
-    template: &Template,
-) -> KeysInUse {
-    let hash_of = |scan: &PathBuf| hash_of(scan, options);
-    let hashes: Vec<Option<blake3::Hash>> = scans.par_iter().map(hash_of).collect();
-    let mut in_use = KeysInUse::default();
-    for (scan, hash) in scans.iter().zip(hashes) {
-        match hash {
-            Some(hash) => {
-                let keys = recipes
-                    .iter()
-                    .map(|recipe| Cache::key(hash, recipe, template));
-                in_use.keys.extend(keys);
+    fn outcome_of(&self, scan: &Path, share: Share<'_>) -> (ScanOutcome, Option<&'static str>) {
+        // Nothing is shared but the cache and the template: a panic leaves neither half-changed.
+        let caught = catch_unwind(AssertUnwindSafe(|| self.cached_or_made(scan, share)));
+        match caught {
+            Ok(Ok(outcome)) => (outcome, None),
+            Ok(Err(error)) => (
+                ScanOutcome::Refused {
+                    reason: error.to_string(),
+                },
+                error.hint(),
+            ),
+            Err(payload) => {
+                let reason = format!("internal error ({})", message_of(payload.as_ref()));
+                (
+                    ScanOutcome::Refused { reason },
+                    Some("this is a bug in the program: please report it"),
+                )
             }
-            None => in_use.unreadable.push(scan.clone()),
         }
     }
-    in_use
-}
 
-/// The scan's hash as its reader would give it; `None` for what cannot be read, since reading it will say why.
-fn hash_of(scan: &Path, options: ReadOptions) -> Option<blake3::Hash> {
-    let opened = open_bytes(scan).ok()??;
-    if is_half_of_pair(scan) {
-        let read = read_scan_with(scan, options).ok()?;
-        return Some(read.file_hash);
+    fn cached_or_made(&self, scan: &Path, share: Share<'_>) -> Result<ScanOutcome, Error> {
+        let Batch {
+            read,
+            recipe,
+            template,
+            cache,
+            ..
+        } = *self.batch;
+        let key_of = |file_hash| Cache::key(file_hash, recipe, template);
+        let cached = match hash_of(scan, read) {
+            Some(file_hash) => cache.get(&key_of(file_hash))?,
+            None => None,
+        };
+        if let (Some(entry), None) = (&cached, self.out) {
+            return Ok(ScanOutcome::Cached(entry.clone()));
+        }
+        let _taken = match share {
+            Some((memory, bytes)) => Some(memory.take(bytes, scan)?),
+            None => None,
+        };
+        let (outcome, brain) = match cached {
+            Some(entry) => (ScanOutcome::Cached(entry), None),
+            None => {
+                let result = (self.make)(scan)?;
+                // The bytes that were preprocessed decide the key, even if the file has changed since it was looked up.
+                let key = key_of(result.file_hash);
+                let entry = cache.put(&key, &result, recipe, scan)?;
+                (ScanOutcome::Done(entry), result.brain)
+            }
+        };
+        if let (Some(out), Some(entry)) = (self.out, outcome.entry()) {
+            // Of the entry, so that the files are the same whether it was there before or not.
+            let mut result = entry.preprocessed()?;
+            result.brain = brain;
+            write_outputs(out, scan, read, &result, recipe, template)?;
+        }
+        Ok(outcome)
     }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(opened.reader).ok()?;
-    Some(options.hash_of(hasher.finalize()))
 }
 
-/// Whether the scan may be one of two files, whose hash only the reader knows how to make.
-fn is_half_of_pair(scan: &Path) -> bool {
-    let name = scan
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_ascii_lowercase();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
-    Path::new(name)
-        .extension()
-        .is_some_and(|extension| extension == "hdr" || extension == "img")
+fn stopped(scan: &Path) -> ScanReport {
+    let outcome = ScanOutcome::Refused {
+        reason: STOPPED.to_owned(),
+    };
+    ScanReport {
+        scan: scan.to_path_buf(),
+        outcome,
+        seconds: 0.0,
+        hint: None,
+    }
 }
 
 /// What a panic said.
@@ -243,10 +266,11 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashSet};
     use std::sync::Mutex;
 
     use super::*;
+    use crate::cache::CacheKey;
     use crate::qc::{Qc, QcVerdict};
     use crate::space::{Affine, VoxelShape};
     use crate::template::template;
@@ -286,7 +310,13 @@ mod tests {
                 cache: &self.cache,
                 stop: &self.stop,
             };
-            run(&self.scans, &batch, &stand_in, on_done)
+            let work = Work {
+                batch: &batch,
+                out: None,
+                max_memory: None,
+                make: &stand_in,
+            };
+            work.run(&self.scans, on_done)
         }
     }
 
@@ -315,6 +345,7 @@ mod tests {
             file_hash: blake3::hash(&content),
             warnings: Vec::new(),
             synthetic: false,
+            brain: None,
         })
     }
 
@@ -407,24 +438,6 @@ mod tests {
                 reason: STOPPED.to_owned()
             }
         );
-    }
-
-    #[test]
-    fn a_folder_or_a_missing_file_has_no_hash_and_names_of_pairs_are_known() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(hash_of(folder.path(), ReadOptions::default()), None);
-        assert_eq!(
-            hash_of(&folder.path().join("absent.nii"), ReadOptions::default()),
-            None
-        );
-        for (name, expected) in [
-            ("a.HDR", true),
-            ("a.img.gz", true),
-            ("a.nii", false),
-            ("hdr", false),
-        ] {
-            assert_eq!(is_half_of_pair(Path::new(name)), expected, "{name}");
-        }
     }
 
     #[test]

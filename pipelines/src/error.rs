@@ -86,6 +86,21 @@ pub enum Error {
         /// The scan.
         path: PathBuf,
     },
+    /// A scan needs more memory than the batch may take.
+    #[error(
+        "needs about {} MB of memory, more than the {} MB allowed: `{}`",
+        needed.div_ceil(1_000_000),
+        allowed / 1_000_000,
+        shown(path)
+    )]
+    TooLittleMemory {
+        /// With the program itself, bytes.
+        needed: u64,
+        /// For the program with all scans in work, bytes.
+        allowed: u64,
+        /// The scan.
+        path: PathBuf,
+    },
     /// A cache entry is damaged, or of another version.
     #[error("cache entry is unusable ({problem}): `{}`", shown(path))]
     CacheEntry {
@@ -116,6 +131,9 @@ impl Error {
             | Self::NoBrain { .. }
             | Self::NoContrast { .. } => {
                 Some("look at the scan in the viewer: is it a whole-head T1 scan?")
+            }
+            Self::TooLittleMemory { .. } => {
+                Some("allow more memory, or take a recipe that needs less")
             }
             Self::CacheEntry { .. } => {
                 Some("preprocess the scan again; the entry will be replaced")

@@ -79,6 +79,28 @@ impl Reorientation {
         self.world_from_ras
     }
 
+    /// How the stored slices get to their places.
+    pub(crate) fn placing(&self) -> Placing {
+        Placing {
+            sources: self.sources,
+            shape: self.stored_shape,
+        }
+    }
+
+    /// The RAS+ grid of voxels that were put into it by [`Self::placing`]; `None` if there are not as many as it has.
+    pub(crate) fn ras_grid<T>(&self, values: Vec<T>) -> Option<Grid<T>> {
+        let new_from_stored = new_from_old(self.sources, self.stored_shape);
+        let stored_from_world = self.world_from_stored.inverse()?;
+        (values.len() == self.stored_shape.n_voxels()).then(|| {
+            Grid::from_parts(
+                values,
+                self.ras_shape(),
+                self.world_from_ras,
+                new_from_stored * stored_from_world,
+            )
+        })
+    }
+
     /// Turns a RAS+ grid back to the axes of the stored scan.
     ///
     /// A grid of the scan's own shape and place gets exactly the stored affine again; any other grid has its axes
@@ -105,20 +127,6 @@ pub fn to_ras_plus<T: Copy>(grid: &Grid<T>) -> (Grid<T>, Reorientation) {
     let reorientation = Reorientation::to_ras_plus(grid.shape(), grid.world_from_voxel());
     let ras = reindex(
         grid,
-        reorientation.sources,
-        Some(reorientation.world_from_ras),
-    );
-    (ras, reorientation)
-}
-
-/// As [`to_ras_plus`], without a copy where the grid is RAS+ already.
-pub fn into_ras_plus<T: Copy>(grid: Grid<T>) -> (Grid<T>, Reorientation) {
-    let reorientation = Reorientation::to_ras_plus(grid.shape(), grid.world_from_voxel());
-    if reorientation.is_identity() {
-        return (grid, reorientation);
-    }
-    let ras = reindex(
-        &grid,
         reorientation.sources,
         Some(reorientation.world_from_ras),
     );
@@ -174,33 +182,69 @@ fn permute<T: Copy>(old: &[T], shape: VoxelShape, sources: [AxisSource; 3]) -> V
     let Some(&filler) = old.first() else {
         return Vec::new();
     };
-    let old_strides = [1, shape.0[0] as isize, (shape.0[0] * shape.0[1]) as isize];
-    let mut new = Strided {
-        sides: [0; 3],
-        strides: [0; 3],
-        start: 0,
-    };
-    for (new_axis, AxisSource { axis, flipped }) in sources.into_iter().enumerate() {
-        let (side, stride) = (shape.0[axis], old_strides[axis]);
-        new.sides[new_axis] = side;
-        new.strides[new_axis] = if flipped { -stride } else { stride };
-        new.start += if flipped {
-            stride * (side as isize - 1)
-        } else {
-            0
-        };
-    }
     let mut values = vec![filler; old.len()];
-    match sources.iter().position(|source| source.axis == 0) {
-        Some(0) | None => copy_rows(old, &new, &mut values),
-        Some(contiguous) => copy_tiles(old, &new, contiguous, &mut values),
-    }
+    Placing { sources, shape }.place(old, 0, &mut values);
     values
 }
 
-/// Where the voxels of the new grid lie in the old one's memory.
+/// How slices of a stored grid, as they come, get to their places in the RAS+ grid.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placing {
+    sources: [AxisSource; 3],
+    /// Of the stored grid.
+    shape: VoxelShape,
+}
+
+impl Placing {
+    /// How many slices are best placed at once: as many as a cache line holds where they become neighbors in it.
+    pub(crate) fn slices_at_once(&self) -> usize {
+        if self.sources[0].axis == 2 { 16 } else { 1 }
+    }
+
+    /// Puts stored slices, from number `first` on, into `values`, which has room for the whole RAS+ grid.
+    pub(crate) fn place<T: Copy>(&self, slices: &[T], first: usize, values: &mut [T]) {
+        let [nx, ny, _] = self.shape.0;
+        if slices.is_empty() {
+            return;
+        }
+        let (slice, n_slices) = (nx * ny, slices.len() / (nx * ny));
+        let old_strides = [1, nx as isize, slice as isize];
+        let mut new = Strided {
+            sides: [0; 3],
+            ranges: [(0, 0); 3],
+            strides: [0; 3],
+            start: -((first * slice) as isize),
+        };
+        for (new_axis, AxisSource { axis, flipped }) in self.sources.into_iter().enumerate() {
+            let (side, stride) = (self.shape.0[axis], old_strides[axis]);
+            let (low, high) = if axis == 2 {
+                (first, first + n_slices)
+            } else {
+                (0, side)
+            };
+            new.sides[new_axis] = side;
+            if flipped {
+                new.ranges[new_axis] = (side - high, side - low);
+                new.strides[new_axis] = -stride;
+                new.start += stride * (side as isize - 1);
+            } else {
+                new.ranges[new_axis] = (low, high);
+                new.strides[new_axis] = stride;
+            }
+        }
+        match self.sources.iter().position(|source| source.axis == 0) {
+            Some(0) | None => copy_rows(slices, &new, values),
+            Some(contiguous) => copy_tiles(slices, &new, contiguous, values),
+        }
+    }
+}
+
+/// Where the voxels of a part of the new grid lie in the old one's memory.
 struct Strided {
+    /// Of the whole new grid.
     sides: [usize; 3],
+    /// The part along each axis: first voxel, and the one after the last.
+    ranges: [(usize, usize); 3],
     strides: [isize; 3],
     start: isize,
 }
@@ -214,13 +258,18 @@ impl Strided {
             .sum();
         (self.start + moved) as usize
     }
+
+    fn range(&self, axis: usize) -> std::ops::Range<usize> {
+        self.ranges[axis].0..self.ranges[axis].1
+    }
 }
 
 /// For grids whose x axis stays x: rows are copied, or copied backwards.
 fn copy_rows<T: Copy>(old: &[T], new: &Strided, values: &mut [T]) {
     let [nx, ny, _] = new.sides;
-    for (row, target) in values.chunks_exact_mut(nx).enumerate() {
-        let first = new.offset([0, row % ny, row / ny]);
+    for (z, y) in new.range(2).flat_map(|z| new.range(1).map(move |y| (z, y))) {
+        let target = &mut values[nx * (y + ny * z)..][..nx];
+        let first = new.offset([0, y, z]);
         if new.strides[0] > 0 {
             target.copy_from_slice(&old[first..first + nx]);
         } else {
@@ -238,11 +287,11 @@ fn copy_tiles<T: Copy>(old: &[T], new: &Strided, contiguous: usize, values: &mut
     let new_strides = [1, nx, nx * ny];
     let forward = new.strides[contiguous] > 0;
     let mut tile = [old[0]; TILE * TILE];
-    for outer in 0..new.sides[third] {
-        for c0 in (0..new.sides[contiguous]).step_by(TILE) {
-            let height = TILE.min(new.sides[contiguous] - c0);
-            for x0 in (0..nx).step_by(TILE) {
-                let width = TILE.min(nx - x0);
+    for outer in new.range(third) {
+        for c0 in new.range(contiguous).step_by(TILE) {
+            let height = TILE.min(new.ranges[contiguous].1 - c0);
+            for x0 in new.range(0).step_by(TILE) {
+                let width = TILE.min(new.ranges[0].1 - x0);
                 let mut at = [x0, 0, 0];
                 at[contiguous] = c0;
                 at[third] = outer;
@@ -371,6 +420,25 @@ mod tests {
             let (ras, _) = to_ras_plus(&stored);
             assert_eq!(ras.values(), head.values(), "orientation {which}");
             assert_eq!(ras.shape(), head.shape());
+        }
+    }
+
+    #[test]
+    fn slices_that_come_a_few_at_a_time_get_to_the_places_of_all_at_once() {
+        for which in 0..48 {
+            let stored = numbered([35, 6, 37], affine_of(which, 0.1));
+            let (expected, reorientation) = to_ras_plus(&stored);
+            for n_at_once in [1, 5, 16, 37] {
+                let mut values = vec![u32::MAX; stored.values().len()];
+                let slices = stored.values().chunks(n_at_once * 35 * 6);
+                for (i, slices) in slices.enumerate() {
+                    reorientation
+                        .placing()
+                        .place(slices, i * n_at_once, &mut values);
+                }
+                let placed = reorientation.ras_grid(values).unwrap();
+                assert_eq!(placed, expected, "orientation {which}, {n_at_once} at once");
+            }
         }
     }
 

@@ -80,10 +80,10 @@ pub fn write_outputs(
     check_owner(&qc_path, scan, result)?;
 
     let mut read = read_scan_with(scan, options)?;
-    // It is not kept, since nothing else needs it; the same scan has the same mask again.
-    let brain = match recipe.mask.source {
-        MaskSource::Template | MaskSource::Refined => None,
-        MaskSource::Learned => {
+    // A result from the cache comes without it; the same scan has the same mask again.
+    let again = match (recipe.mask.source, &result.brain) {
+        (MaskSource::Template | MaskSource::Refined, _) | (_, Some(_)) => None,
+        (MaskSource::Learned, None) => {
             let source = read.header.affine_source;
             let mask = learned_mask(&read.volume, source, template)?;
             Some(mask.ok_or_else(|| Error::NoBrainSeen {
@@ -91,8 +91,9 @@ pub fn write_outputs(
             })?)
         }
     };
+    let brain = again.as_ref().or(result.brain.as_ref());
     let place = &result.mni_from_scan;
-    let prepared = prepare(&mut read.volume, place, recipe, template, brain.as_ref());
+    let prepared = prepare(&mut read.volume, place, recipe, template, brain);
     let mask_on_scan = prepared.mask.on_grid_of(&read.volume);
     let outline = match (recipe.mask.source, recipe.grid.space) {
         (MaskSource::Refined | MaskSource::Learned, GridSpace::Mni) => &result.mask,
@@ -274,6 +275,7 @@ mod tests {
             file_hash: read_scan(path).unwrap().file_hash,
             warnings: Vec::new(),
             synthetic: false,
+            brain: None,
         }
     }
 
@@ -382,6 +384,24 @@ mod tests {
         let rise = (at(36) - at(12)) / (0.01 * 24.0);
         assert!((rise - 1.0).abs() < 0.25, "{rise}");
         assert!(!write("fast").contains(&path) && !path.exists());
+    }
+
+    /// The network sees no brain in this phantom: had it been asked, there would be no files.
+    #[test]
+    fn a_brain_that_was_found_before_is_written_and_not_looked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let scan = folder.path().join("sub-01_T1w.nii.gz");
+        let mut result = scan_and_result(&scan, 1.0);
+        let mut recipe = Recipe::named("coarse").unwrap();
+        recipe.mask.source = MaskSource::Learned;
+        let ras = read_scan(&scan).unwrap().volume;
+        let brain = ras.map(|value| *value > 90.0);
+        result.brain = Some(brain.clone());
+        let out = folder.path().join("out");
+        let (read, template) = (ReadOptions::default(), template().unwrap());
+        let files = write_outputs(&out, &scan, read, &result, &recipe, template).unwrap();
+        let written = read_scan(&files[1]).unwrap().volume;
+        assert_eq!(written.map(|value| *value > 0.5), brain);
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub struct Preprocessed {
     pub warnings: Vec<String>,
     /// Whether the scan says that a program made it.
     pub synthetic: bool,
+    /// The brain on the scan's own RAS+ voxels, where the recipe has it learned; `None` also where the result comes from the
+    /// cache, which does not keep it.
+    pub brain: Option<Mask>,
 }
 
 /// Steps of [`preprocess`], in their order.
@@ -188,6 +191,7 @@ pub fn preprocess_watched(
         file_hash: scan.file_hash,
         synthetic: scan.header.is_synthetic(),
         warnings,
+        brain,
     })
 }
 
@@ -229,7 +233,7 @@ fn register_any_pose(
     template: &Template,
 ) -> Option<Registration> {
     let upright = match source {
-        AffineSource::Sform | AffineSource::Qform => {
+        AffineSource::Sform | AffineSource::Qform | AffineSource::Directions => {
             // Registration looks at the head alone; the voxels that are kept come from the whole scan.
             let head = without_neck(scan);
             register(head.as_ref().unwrap_or(scan), template, Pose::Upright)

@@ -4,7 +4,9 @@
 //! Their world is the space called MNI everywhere here.
 
 use std::io::Read as _;
+use std::panic::resume_unwind;
 use std::sync::OnceLock;
+use std::thread::Builder;
 
 use flate2::read::GzDecoder;
 
@@ -63,12 +65,26 @@ pub fn template() -> Result<&'static Template, Error> {
 }
 
 fn decode() -> Result<Template, String> {
-    let t1 = voxels(T1_FILE, 1)?.into_iter().map(f32::from).collect();
-    // 16-bit little-endian, 0 or 255.
-    let mask = voxels(MASK_FILE, 2)?
-        .chunks_exact(2)
-        .map(|raw| raw != [0, 0])
-        .collect();
+    let decode_mask = || -> Result<Vec<bool>, String> {
+        // 16-bit little-endian, 0 or 255.
+        let stored = voxels(MASK_FILE, 2)?;
+        Ok(stored.chunks_exact(2).map(|raw| raw != [0, 0]).collect())
+    };
+    let decode_t1 = || -> Result<Vec<f32>, String> {
+        Ok(voxels(T1_FILE, 1)?.into_iter().map(f32::from).collect())
+    };
+    // Both at once, since every process waits for them; not on rayon's threads, of which one that waits may take up a scan.
+    let (t1, mask) = std::thread::scope(|scope| {
+        let thread = Builder::new().name("template".into());
+        let mask = thread.spawn_scoped(scope, decode_mask);
+        let t1 = decode_t1();
+        let mask = mask.map_or_else(
+            |_| decode_mask(),
+            |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        );
+        (t1, mask)
+    });
+    let (t1, mask) = (t1?, mask?);
     let world_from_voxel = Affine::grid([1.0; 3], ORIGIN_MM);
     Ok(Template {
         t1: Grid::new(t1, SHAPE, world_from_voxel).map_err(|error| error.to_string())?,

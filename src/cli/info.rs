@@ -111,6 +111,7 @@ impl Answer {
             affine_source: match header.affine_source {
                 AffineSource::Sform => "sform",
                 AffineSource::Qform => "qform",
+                AffineSource::Directions => "directions",
                 AffineSource::Assumed => "assumed",
             },
             volumes: header.n_volumes,

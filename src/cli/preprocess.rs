@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use brainage_pipelines::batch::{Batch, ScanOutcome, ScanReport, preprocess_scans};
+use brainage_pipelines::batch::{
+    Batch, BatchParams, ScanOutcome, ScanReport, preprocess_scans_with,
+};
 use brainage_pipelines::cache::{Cache, PurgeMode};
 use brainage_pipelines::format::ReadOptions;
-use brainage_pipelines::outputs::write_outputs;
 use brainage_pipelines::quality_page::{RefusedScan, write_quality_page};
 use brainage_pipelines::recipe::Recipe;
 use brainage_pipelines::template::template;
 use rayon::ThreadPoolBuilder;
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::bench::at_least_one;
@@ -30,7 +30,7 @@ use super::{CliError, Context, ExitStatus, upkeep};
 )]
 #[command(
     after_help = "Examples:\n  brainage preprocess --cohorts ukbb\n  brainage preprocess scans/ --out preprocessed\n  \
-    brainage preprocess --cohorts ukbb --shard 3/16\n  brainage preprocess --recipe standard --show-recipe > mine.toml"
+    brainage preprocess --cohorts ukbb --shard 3/16 --max-memory 2GB\n  brainage preprocess --recipe standard --show-recipe > mine.toml"
 )]
 pub struct Args {
     /// Scan files, folders or patterns
@@ -66,6 +66,11 @@ pub struct Args {
     /// Each takes about 300 MB, up to 700 MB with the learned mask.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     jobs: Option<usize>,
+    /// Most memory for the whole program, such as 2GB or 800MB: as many scans are in work at once as fit
+    ///
+    /// What a scan needs is told from its header and the recipe. One that does not fit alone is refused.
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    max_memory: Option<u64>,
     /// Only the i-th of n parts of the scans, such as 1/4
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     shard: Option<Shard>,
@@ -145,21 +150,24 @@ fn preprocess(args: &Args, recipe: &Recipe, context: &Context) -> anyhow::Result
         cache: &cache,
         stop: context.stop.flag(),
     };
+    if let Some(out) = &args.out {
+        fs_err::create_dir_all(out)?;
+    }
     let progress = context
         .printer
         .progress("preprocess", "scans", Some(scans.len() as u64));
-    let reports = preprocess_scans(&scans, &batch, &|_, _| progress.advance(1));
-    drop(progress);
-    let answers = match &args.out {
-        Some(out) => {
-            let answers = with_outputs(&reports, out, &batch, context)?;
-            let page = write_quality_page(out, &refused(&answers))?;
-            let said = format!("all scans on one page: `{}`", page.display());
-            context.printer.status(&said);
-            answers
-        }
-        None => reports.iter().map(ScanAnswer::of).collect(),
+    let params = BatchParams {
+        out: args.out.as_deref(),
+        max_memory: args.max_memory,
     };
+    let reports = preprocess_scans_with(&scans, &batch, params, &|_, _| progress.advance(1));
+    drop(progress);
+    let answers: Vec<ScanAnswer> = reports.iter().map(ScanAnswer::of).collect();
+    if let Some(out) = &args.out {
+        let page = write_quality_page(out, &refused(&answers))?;
+        let said = format!("all scans on one page: `{}`", page.display());
+        context.printer.status(&said);
+    }
     tell(&answers, context)?;
     let n_refused = answers
         .iter()
@@ -202,36 +210,6 @@ fn scans_of(args: &Args, cache: &Cache, context: &Context) -> anyhow::Result<Vec
         return Err(CliError::failed("the cohorts have no scan that can be used", hint).into());
     }
     Ok(scans)
-}
-
-/// Writes the files of every scan that is in the cache; a scan whose files cannot be written counts as refused.
-fn with_outputs(
-    reports: &[ScanReport],
-    out: &Path,
-    batch: &Batch<'_>,
-    context: &Context,
-) -> anyhow::Result<Vec<ScanAnswer>> {
-    fs_err::create_dir_all(out)?;
-    let progress = context
-        .printer
-        .progress("write", "scans", Some(reports.len() as u64));
-    let answer = |report: &ScanReport| {
-        let mut answer = ScanAnswer::of(report);
-        if let Some(entry) = report.outcome.entry() {
-            let (recipe, template) = (batch.recipe, batch.template);
-            let written = entry.preprocessed().and_then(|result| {
-                write_outputs(out, &report.scan, batch.read, &result, recipe, template)
-            });
-            if let Err(error) = written {
-                answer.status = "refused";
-                answer.hint = error.hint();
-                answer.error = Some(error.to_string());
-            }
-        }
-        progress.advance(1);
-        answer
-    };
-    Ok(reports.par_iter().with_max_len(1).map(answer).collect())
 }
 
 /// For the page that shows all scans.
@@ -325,6 +303,26 @@ impl Shard {
     }
 }
 
+/// A number of bytes with its unit; one letter will do for it.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let expected = || "expected a size such as 2GB or 800MB".to_owned();
+    let at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .ok_or_else(expected)?;
+    let (number, unit) = text.split_at(at);
+    let bytes = match unit.to_ascii_uppercase().as_str() {
+        "M" | "MB" => 1e6,
+        "G" | "GB" => 1e9,
+        "MIB" => f64::from(1 << 20),
+        "GIB" => f64::from(1 << 30),
+        _ => return Err(expected()),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok((number * bytes) as u64),
+        _ => Err(expected()),
+    }
+}
+
 fn parse_shard(text: &str) -> Result<Shard, String> {
     let parts = text
         .split_once('/')
@@ -348,6 +346,18 @@ mod tests {
         all.sort();
         assert_eq!(all, scans);
         assert_eq!(Shard::pick(None, scans.clone()), scans);
+    }
+
+    #[test]
+    fn memory_is_a_number_with_its_unit() {
+        assert_eq!(parse_memory("1.5GB"), Ok(1_500_000_000));
+        assert_eq!(parse_memory("800m"), Ok(800_000_000));
+        assert_eq!(parse_memory("2 GiB"), Ok(2 << 30));
+        for text in [
+            "", "2", "GB", "-1GB", "0M", "2TB", "2 G B", "nanGB", "infGB",
+        ] {
+            assert!(parse_memory(text).is_err(), "{text}");
+        }
     }
 
     #[test]

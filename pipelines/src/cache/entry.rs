@@ -145,6 +145,7 @@ impl CacheEntry {
             file_hash,
             warnings,
             synthetic,
+            brain: None,
         })
     }
 }

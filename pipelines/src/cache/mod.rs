@@ -268,6 +268,7 @@ mod tests {
             file_hash: blake3::hash(b"the scan"),
             warnings: vec!["odd header".to_owned()],
             synthetic: true,
+            brain: None,
         }
     }
 

@@ -95,7 +95,7 @@ fn place(
     let (sizes, directions, center, source) = if has_geometry {
         let vector = |at: usize| Vector3::from_fn(|i, _| fields.f32(at + 4 * i));
         let directions = Matrix3::from_columns(&[42, 54, 66].map(vector));
-        (vector(30), directions, vector(78), AffineSource::Sform)
+        (vector(30), directions, vector(78), AffineSource::Directions)
     } else {
         warnings.push("no geometry (goodRASFlag 0); orientation assumed to be LIA, 1 mm".into());
         let directions = Matrix3::from_columns(&LIA.map(Vector3::from));

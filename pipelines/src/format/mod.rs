@@ -13,6 +13,7 @@ mod name;
 mod read;
 
 mod archive;
+mod arriving;
 mod content;
 mod detect;
 
@@ -104,10 +105,12 @@ impl ScanHeader {
 /// Which field of the header the affine was taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AffineSource {
-    /// The matrix: 3×4 in NIfTI; directions, sizes and center in MGH.
+    /// NIfTI's 3×4 matrix.
     Sform,
-    /// Quaternion, offset and voxel sizes.
+    /// NIfTI's quaternion, offset and voxel sizes.
     Qform,
+    /// MGH's direction cosines, voxel sizes and center.
+    Directions,
     /// None is there: left-anterior-superior axes about the center of the volume were taken (MGH:
     /// left-inferior-anterior).
     Assumed,

@@ -1,11 +1,12 @@
 //! From a path to a header, and on to a scan.
 //!
 //! Everything that the header alone can refuse is refused before a voxel is read or memory is taken for one. The
-//! voxels come from [`super::content`] slab by slab and are converted at once, so that the raw bytes of the whole
-//! volume are never in memory.
+//! voxels come from [`super::content`] slab by slab and are converted and turned at once ([`super::arriving`]), so that the
+//! raw bytes of the whole volume are never in memory.
 
 use std::path::{Path, PathBuf};
 
+use super::arriving::{Arriving, SLAB};
 use super::content::Content;
 use super::detect::{HeaderKind, MGH_BYTES, NIFTI2_BYTES, detect};
 use super::error::{ReadError, ReadProblem};
@@ -15,13 +16,8 @@ use super::layout::Layout;
 use super::mgh::MghHeader;
 use super::samples::Decoder;
 use super::{ReadOptions, Scan, ScanHeader, affine, extensions, name};
-use crate::orient;
-use crate::volume::Volume;
+use crate::orient::Reorientation;
 
-/// Bytes converted at once; small enough for a core's own cache.
-const SLAB: usize = 1 << 18;
-/// Voxels for which memory is taken before any has arrived.
-const FIRST_VOXELS: usize = 1 << 24;
 /// Deflate makes at most so many bytes of one.
 const DEFLATE_LIMIT: u64 = 1032;
 
@@ -131,7 +127,9 @@ impl OpenScan {
     fn into_scan_unnamed(mut self) -> Result<Scan, ReadProblem> {
         let volume = self.chosen_volume()?;
         self.check_length()?;
-        let values = self.read_voxels(volume)?;
+        let place = self.header.world_from_stored;
+        let reorientation = Reorientation::to_ras_plus(self.layout.shape, place);
+        let values = self.read_voxels(volume, &reorientation)?;
         let count = self.layout.n_volumes;
         if count > 1 {
             let warning = format!("volume {volume} of 0 to {} was read", count - 1);
@@ -149,9 +147,9 @@ impl OpenScan {
                     .finalize()
             }
         };
-        let stored = Volume::new(values, self.layout.shape, self.header.world_from_stored)
-            .or(Err(ReadProblem::AffineSingular))?;
-        let (volume, reorientation) = orient::into_ras_plus(stored);
+        let volume = reorientation
+            .ras_grid(values)
+            .ok_or(ReadProblem::AffineSingular)?;
         Ok(Scan {
             header: self.header,
             volume,
@@ -185,23 +183,29 @@ impl OpenScan {
         Ok(())
     }
 
-    fn read_voxels(&mut self, volume: usize) -> Result<Vec<f32>, ReadProblem> {
+    /// Reads one volume, in RAS+ order.
+    fn read_voxels(
+        &mut self,
+        volume: usize,
+        reorientation: &Reorientation,
+    ) -> Result<Vec<f32>, ReadProblem> {
         let n_voxels = self.layout.shape.n_voxels();
         let std::ops::Range { start, end } = self.layout.span_of(volume);
         self.skip_to_voxels()?;
         self.skip_volumes(start, end)?;
-        let (mut values, mut not_finite) = (Vec::new(), 0);
-        let n_bytes = n_voxels.saturating_mul(self.layout.sample_type.n_bytes());
-        let mut slab = vec![0; n_bytes.min(SLAB)];
-        while values.len() < n_voxels {
-            let missing = (n_voxels - values.len()) * self.layout.sample_type.n_bytes();
-            let raw = &mut slab[..missing.min(SLAB)];
+        let (mut arriving, mut not_finite) = (Arriving::new(reorientation), 0);
+        let bytes = self.layout.sample_type.n_bytes();
+        let mut slab = vec![0; arriving.n_at_once(bytes) * bytes];
+        while arriving.n_missing() > 0 {
+            let missing = arriving.n_missing() * bytes;
+            let n = missing.min(slab.len());
+            let raw = &mut slab[..n];
             if self.voxels.read(raw)? < raw.len() {
                 return Err(self.truncated(end));
             }
-            reserve(&mut values, n_voxels)?;
-            not_finite += self.decoder.decode(raw, &mut values);
+            not_finite += arriving.take(raw, &self.decoder)?;
         }
+        let values = arriving.finish()?;
         // Those after it count as much: their checksum is that of the whole file.
         self.skip_volumes(end, end)?;
         if (n_voxels - not_finite) * 100 < n_voxels {
@@ -336,22 +340,6 @@ fn parse(content: &mut Content, analyze: Analyze) -> Result<FileHeader, ReadProb
         }
         HeaderKind::Mgh => MghHeader::parse(head).map(FileHeader::Mgh),
     }
-}
-
-/// Makes room for one more slab: for everything at first unless that is very much, then by doubling, so that a
-/// header that lies costs no more memory than the file has data.
-fn reserve(values: &mut Vec<f32>, n_voxels: usize) -> Result<(), ReadProblem> {
-    let additional = (n_voxels - values.len()).min(SLAB);
-    if values.capacity() - values.len() >= additional {
-        return Ok(());
-    }
-    let aim = n_voxels.min(FIRST_VOXELS.max(2 * values.len()));
-    let refused = ReadProblem::Memory {
-        bytes: 4 * aim as u64,
-    };
-    values
-        .try_reserve_exact(aim.max(values.len() + additional) - values.len())
-        .or(Err(refused))
 }
 
 #[cfg(test)]

@@ -76,20 +76,18 @@ pub(super) fn check_values(volume: &Volume) -> Result<(), ReadProblem> {
         return Err(ReadProblem::Constant { value: first });
     }
     let background = commonest(values);
-    let n_background = values.iter().filter(|value| **value == background).count();
-    let share = n_background as f64 / values.len() as f64;
+    let shares = Shares::of(volume, background);
     if let Some(count) = few_values(values) {
         return Err(ReadProblem::FewValues { count });
     }
-    if share > NEARLY_ALL {
+    if shares.background > NEARLY_ALL {
         return Err(ReadProblem::NearlyConstant {
-            percent: 100.0 * share,
+            percent: 100.0 * shares.background,
         });
     }
-    let share = equal_neighbors(volume, background);
-    if share > LABEL_MAP_SHARE {
+    if shares.equal_neighbors > LABEL_MAP_SHARE {
         return Err(ReadProblem::LabelMap {
-            percent: 100.0 * share,
+            percent: 100.0 * shares.equal_neighbors,
         });
     }
     Ok(())
@@ -121,20 +119,36 @@ fn few_values(values: &[f32]) -> Option<usize> {
     Some(distinct.len())
 }
 
-/// Share of equal pairs among neighbors along x that are not both background.
-fn equal_neighbors(volume: &Volume, background: f32) -> f64 {
-    let (mut equal, mut pairs) = (0u64, 0u64);
-    for row in volume.values().chunks_exact(volume.shape().0[0]) {
-        let (mut equal_in_row, mut pairs_in_row) = (0u32, 0u32);
-        for (a, b) in row.iter().zip(&row[1..]) {
-            let counts = *a != background || *b != background;
-            pairs_in_row += u32::from(counts);
-            equal_in_row += u32::from(counts && a == b);
+/// What tells grey values from labels.
+#[derive(Clone, Copy, Debug)]
+struct Shares {
+    /// Of background voxels among all.
+    background: f64,
+    /// Of equal pairs among neighbors along x that are not both background.
+    equal_neighbors: f64,
+}
+
+impl Shares {
+    fn of(volume: &Volume, background: f32) -> Self {
+        let (mut n_background, mut equal, mut pairs) = (0_u64, 0_u64, 0_u64);
+        for row in volume.values().chunks_exact(volume.shape().0[0]) {
+            let (mut equal_in_row, mut pairs_in_row) = (0_u32, 0_u32);
+            for (a, b) in row.iter().zip(&row[1..]) {
+                // Without short cuts, so that many voxels are compared at once.
+                let counts = (*a != background) | (*b != background);
+                pairs_in_row += u32::from(counts);
+                equal_in_row += u32::from(counts & (a == b));
+            }
+            let dark = row.iter().map(|value| u32::from(*value == background));
+            n_background += u64::from(dark.sum::<u32>());
+            equal += u64::from(equal_in_row);
+            pairs += u64::from(pairs_in_row);
         }
-        equal += u64::from(equal_in_row);
-        pairs += u64::from(pairs_in_row);
+        Self {
+            background: n_background as f64 / volume.values().len().max(1) as f64,
+            equal_neighbors: equal as f64 / pairs.max(1) as f64,
+        }
     }
-    equal as f64 / pairs.max(1) as f64
 }
 
 #[cfg(test)]
@@ -253,7 +267,7 @@ mod tests {
         }
         for path in scans {
             let scan = read_t1_scan(&path).unwrap();
-            let share = equal_neighbors(&scan.volume, commonest(scan.volume.values()));
+            let share = Shares::of(&scan.volume, commonest(scan.volume.values())).equal_neighbors;
             eprintln!(
                 "{path:?}: {:.1} % equal neighbors, {:?}",
                 100.0 * share,

@@ -38,7 +38,7 @@ pub(super) fn register_learned(
         register_brain(scan, &brain, template, pose).map(|registration| (brain, registration))
     };
     let upright = match source {
-        AffineSource::Sform | AffineSource::Qform => network
+        AffineSource::Sform | AffineSource::Qform | AffineSource::Directions => network
             .brain_mask(scan)
             .and_then(|brain| registered(brain, Pose::Upright)),
         AffineSource::Assumed => None,

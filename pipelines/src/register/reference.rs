@@ -1,5 +1,8 @@
 //! What registration needs of the template, made once per process.
 
+use std::panic::resume_unwind;
+use std::thread::Builder;
+
 use crate::field_of_view::foreground;
 use crate::pyramid::reduce;
 use crate::register::start::{Head, center_of_top};
@@ -63,33 +66,33 @@ impl TemplateLevels {
         both.filter(|(_, inside)| !**inside)
             .for_each(|(value, _)| *value = 0.0);
 
-        let brain_8 = reduce(&brain, LEVELS_MM[0]);
-        let brain_4 = reduce(&brain, LEVELS_MM[1]);
-        let head_8 = reduce(t1, LEVELS_MM[0]);
+        let [heads, strippeds, brains] = at_all_levels([t1, &stripped, &brain]);
+        let [brain_8, brain_4, _] = &brains;
+        let head_8 = &heads[0];
         let inside_4 = brain_4.map(|share| *share >= 0.5);
         let near = dilate(&brain_8.map(|share| *share > BRAIN_SHARE), AIR_DISTANCE_MM);
         let head = foreground(head_8.values(), head_8.shape());
         let air = (0..head.len()).filter(|i| !head[*i] && !near.values()[*i]);
         let air = air
-            .map(|i| position(&head_8, i))
+            .map(|i| position(head_8, i))
             .filter(|p| f64::from(p[2]) > AIR_ABOVE_MM);
         let surface = (0..brain_4.values().len())
             .filter(|i| (0.05..0.95).contains(&brain_4.values()[*i]))
-            .map(|i| position(&brain_4, i));
+            .map(|i| position(brain_4, i));
         let beside = dilate(&brain_8.map(|share| *share > 0.0), BESIDE_BRAIN_MM);
         let around = (0..head.len()).filter(|i| {
-            head[*i] && !beside.values()[*i] && f64::from(position(&head_8, *i)[2]) > AIR_ABOVE_MM
+            head[*i] && !beside.values()[*i] && f64::from(position(head_8, *i)[2]) > AIR_ABOVE_MM
         });
         Self {
-            around: around.map(|i| position(&head_8, i)).collect(),
+            around: around.map(|i| position(head_8, i)).collect(),
             air: air.collect(),
             surface: surface.collect(),
             brain: (0..inside_4.values().len())
                 .filter(|i| inside_4.values()[*i])
-                .map(|i| position(&brain_4, i))
+                .map(|i| position(brain_4, i))
                 .collect(),
-            whole_head: Reference::new(t1, &brain, HEAD_REACH_MM),
-            skull_stripped: Reference::new(&stripped, &brain, BRAIN_REACH_MM),
+            whole_head: Reference::new(&heads, &brains, HEAD_REACH_MM),
+            skull_stripped: Reference::new(&strippeds, &brains, BRAIN_REACH_MM),
         }
     }
 }
@@ -111,14 +114,30 @@ impl TemplateLevels {
     }
 }
 
-impl Reference {
-    fn new(picture: &Volume, brain: &Volume, reach_mm: [f64; 3]) -> Self {
-        let levels = std::array::from_fn(|i| {
-            let coarse = reduce(picture, LEVELS_MM[i]);
-            let inside = reduce(brain, LEVELS_MM[i]).map(|share| *share > BRAIN_SHARE);
-            Points::new(&coarse, &dilate(&inside, reach_mm[i]), STRIDES[i])
+/// Each picture at [`LEVELS_MM`], at the same time: every first scan of a process waits for this.
+///
+/// On threads of their own, not on rayon's: what waits there may take up a scan, which would wait for these in turn.
+fn at_all_levels(pictures: [&Volume; 3]) -> [[Volume; 3]; 3] {
+    let levels = |picture: &Volume| LEVELS_MM.map(|mm| reduce(picture, mm));
+    std::thread::scope(|scope| {
+        let begun = pictures.map(|picture| {
+            let thread = Builder::new().name("template".into());
+            (picture, thread.spawn_scoped(scope, move || levels(picture)))
         });
-        let head = Head::find(&reduce(picture, LEVELS_MM[0]));
+        begun.map(|(picture, thread)| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => levels(picture),
+        })
+    })
+}
+
+impl Reference {
+    fn new(pictures: &[Volume; 3], brains: &[Volume; 3], reach_mm: [f64; 3]) -> Self {
+        let levels = std::array::from_fn(|i| {
+            let inside = brains[i].map(|share| *share > BRAIN_SHARE);
+            Points::new(&pictures[i], &dilate(&inside, reach_mm[i]), STRIDES[i])
+        });
+        let head = Head::find(&pictures[0]);
         let center = head.map_or([0.0; 3], |head| center_of_top(&head, [0.0, 0.0, 1.0]));
         Self { levels, center }
     }

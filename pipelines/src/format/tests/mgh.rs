@@ -111,6 +111,7 @@ fn directions_are_columns_and_sizes_belong_to_stored_axes() {
     ];
     assert_eq!(header.world_from_stored, Affine::from_rows(expected));
     assert_eq!(header.world_from_stored.orientation(), "LIA");
+    assert_eq!(header.affine_source, AffineSource::Directions);
 }
 
 #[test]
