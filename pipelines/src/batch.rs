@@ -24,7 +24,7 @@ use crate::preprocess::{Preprocessed, preprocess_watched};
 use crate::recipe::Recipe;
 use crate::template::Template;
 use keys::hash_of;
-pub use keys::{KeysInUse, keys_in_use};
+pub use keys::{KeysInUse, content_hash, keys_in_use};
 use memory::SharedMemory;
 
 /// The reason of scans that were not begun because the run was stopped.

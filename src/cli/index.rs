@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::config::project::Project;
 use crate::config::train::{BRAIN_CNN, TrainConfig};
 
+use super::index_check::{ImageCheck, check_images};
 use super::withdrawn::{Purge, forget_withdrawn, purge_runs};
 use super::{CliError, Context, ExitStatus};
 
@@ -29,9 +30,12 @@ pub struct Args {
     /// Index that is written
     #[arg(long, value_name = "FILE", default_value = "index.csv")]
     out: PathBuf,
-    /// Only check, write nothing
+    /// Only check, write nothing; the headers of all scans are read
     #[arg(long, conflicts_with = "out")]
     check: bool,
+    /// With --check: also read every scan whole, and name those that stand under two participants
+    #[arg(long, requires = "check")]
+    same_images: bool,
     /// Take withdrawn participants out of old run folders, too
     #[arg(long, conflicts_with = "check")]
     purge: bool,
@@ -63,6 +67,9 @@ struct CohortAnswer<'a> {
     missing_files: usize,
     /// Visits of whose images one was chosen, by the rule that decided.
     choices: &'a BTreeMap<&'static str, usize>,
+    /// What the scans' own headers say; only with --check.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    images: Option<ImageCheck>,
     /// Scans by sex (F, M, O, U) and decade of age.
     ages: BTreeMap<&'static str, BTreeMap<u32, usize>>,
     layout: &'static str,
@@ -88,7 +95,18 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         tell(cohort, listing, context)?;
     }
     if args.check {
-        context.printer.object(&answer(&cohorts, &listings, None))?;
+        let mut checks = Vec::new();
+        for (cohort, listing) in cohorts.iter().zip(&listings) {
+            let check = check_images(listing, args.same_images, context)?;
+            context.printer.line(&format!("{}:", cohort.name))?;
+            for line in check.lines() {
+                context.printer.line(&line)?;
+            }
+            checks.push(check);
+        }
+        context
+            .printer
+            .object(&answer(&cohorts, &listings, None, checks))?;
         return Ok(ExitStatus::Done);
     }
     // Before the index is written: the former one knows scans that are gone.
@@ -102,7 +120,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     };
     context
         .printer
-        .object(&answer(&cohorts, &listings, purged))?;
+        .object(&answer(&cohorts, &listings, purged, Vec::new()))?;
     let rows = listings
         .into_iter()
         .flat_map(|listing| listing.rows)
@@ -210,8 +228,10 @@ fn answer<'a>(
     cohorts: &'a [Cohort],
     listings: &'a [CohortListing],
     purged: Option<Purge>,
+    checks: Vec<ImageCheck>,
 ) -> Answer<'a> {
-    let one = |(cohort, listing): (&'a Cohort, &'a CohortListing)| {
+    let checks = checks.into_iter().map(Some).chain(std::iter::repeat(None));
+    let one = |((cohort, listing), images): ((&'a Cohort, &'a CohortListing), _)| {
         let answer = CohortAnswer {
             participants: listing.participants,
             scans: listing.scans,
@@ -221,6 +241,7 @@ fn answer<'a>(
             missing_ages: listing.missing_ages(),
             missing_files: listing.missing_files(),
             choices: &listing.choices,
+            images,
             ages: ages(listing),
             layout: listing.layout.name(),
             recognized_by: &listing.recognized_by,
@@ -229,7 +250,7 @@ fn answer<'a>(
         (cohort.name.as_str(), answer)
     };
     Answer {
-        cohorts: cohorts.iter().zip(listings).map(one).collect(),
+        cohorts: cohorts.iter().zip(listings).zip(checks).map(one).collect(),
         purged,
     }
 }

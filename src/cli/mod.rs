@@ -21,6 +21,7 @@ pub mod demo;
 pub mod doctor;
 pub mod evaluate;
 pub mod index;
+mod index_check;
 pub mod info;
 pub mod init;
 pub mod model;

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::bench::at_least_one;
 use super::index::list_all;
+use super::resources::parse_size;
 use super::scans::resolve_scans;
 use super::withdrawn::forget_withdrawn;
 use super::{CliError, Context, ExitStatus, upkeep};
@@ -69,7 +70,7 @@ pub struct Args {
     /// Most memory for the whole program, such as 2GB or 800MB: as many scans are in work at once as fit
     ///
     /// What a scan needs is told from its header and the recipe. One that does not fit alone is refused.
-    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_memory: Option<u64>,
     /// Only the i-th of n parts of the scans, such as 1/4
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
@@ -303,26 +304,6 @@ impl Shard {
     }
 }
 
-/// A number of bytes with its unit; one letter will do for it.
-fn parse_memory(text: &str) -> Result<u64, String> {
-    let expected = || "expected a size such as 2GB or 800MB".to_owned();
-    let at = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .ok_or_else(expected)?;
-    let (number, unit) = text.split_at(at);
-    let bytes = match unit.to_ascii_uppercase().as_str() {
-        "M" | "MB" => 1e6,
-        "G" | "GB" => 1e9,
-        "MIB" => f64::from(1 << 20),
-        "GIB" => f64::from(1 << 30),
-        _ => return Err(expected()),
-    };
-    match number.trim().parse::<f64>() {
-        Ok(number) if number.is_finite() && number > 0.0 => Ok((number * bytes) as u64),
-        _ => Err(expected()),
-    }
-}
-
 fn parse_shard(text: &str) -> Result<Shard, String> {
     let parts = text
         .split_once('/')
@@ -346,18 +327,6 @@ mod tests {
         all.sort();
         assert_eq!(all, scans);
         assert_eq!(Shard::pick(None, scans.clone()), scans);
-    }
-
-    #[test]
-    fn memory_is_a_number_with_its_unit() {
-        assert_eq!(parse_memory("1.5GB"), Ok(1_500_000_000));
-        assert_eq!(parse_memory("800m"), Ok(800_000_000));
-        assert_eq!(parse_memory("2 GiB"), Ok(2 << 30));
-        for text in [
-            "", "2", "GB", "-1GB", "0M", "2TB", "2 G B", "nanGB", "infGB",
-        ] {
-            assert!(parse_memory(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -22,23 +22,27 @@ pub fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
-/// A size as a user gives it: bytes, or a number with k, M, G or T after it (powers of 1000).
+/// A number of bytes with its unit, such as 2GB, 800M or 1.5 GiB.
 ///
 /// # Errors
 /// What was expected.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let text = text.trim().trim_end_matches(['B', 'b']);
-    let (digits, factor) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (text.get(..at), 1e3),
-        Some((at, 'M' | 'm')) => (text.get(..at), 1e6),
-        Some((at, 'G' | 'g')) => (text.get(..at), 1e9),
-        Some((at, 'T' | 't')) => (text.get(..at), 1e12),
-        _ => (Some(text), 1.0),
+    let expected = || "expected a size such as 2GB or 800MB".to_owned();
+    let at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .ok_or_else(expected)?;
+    let (number, unit) = text.split_at(at);
+    let bytes = match unit.to_ascii_uppercase().as_str() {
+        "M" | "MB" => 1e6,
+        "G" | "GB" => 1e9,
+        "T" | "TB" => 1e12,
+        "MIB" => f64::from(1 << 20),
+        "GIB" => f64::from(1 << 30),
+        _ => return Err(expected()),
     };
-    let number = digits.and_then(|digits| digits.trim().parse::<f64>().ok());
-    match number.map(|number| number * factor) {
-        Some(bytes) if bytes >= 1.0 && bytes < 1e18 => Ok(bytes as u64),
-        _ => Err("expected a size such as 800M or 4G".to_owned()),
+    match number.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok((number * bytes) as u64),
+        _ => Err(expected()),
     }
 }
 
@@ -81,10 +85,10 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_their_unit() {
-        assert_eq!(parse_size("800M"), Ok(800_000_000));
+        assert_eq!(parse_size("800m"), Ok(800_000_000));
         assert_eq!(parse_size("1.5 GB"), Ok(1_500_000_000));
-        assert_eq!(parse_size("4096"), Ok(4096));
-        for wrong in ["", "G", "-1G", "many", "0"] {
+        assert_eq!(parse_size("2 GiB"), Ok(2 << 30));
+        for wrong in ["", "G", "-1G", "many", "4096", "0GB", "nanGB", "1 XB"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
         }
     }

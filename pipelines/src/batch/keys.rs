@@ -43,6 +43,12 @@ pub fn keys_in_use(
     in_use
 }
 
+/// The hash of a scan's bytes as its cache entry keeps it: equal for the same file under two names. `None` if it cannot be
+/// read.
+pub fn content_hash(scan: &Path, options: ReadOptions) -> Option<blake3::Hash> {
+    hash_of(scan, options)
+}
+
 /// The scan's hash as its reader would give it; `None` for what cannot be read, since reading it will say why.
 pub(super) fn hash_of(scan: &Path, options: ReadOptions) -> Option<blake3::Hash> {
     let opened = open_bytes(scan).ok()??;
