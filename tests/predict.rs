@@ -8,6 +8,7 @@ mod program;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use brainage::eval::conformal::{ConformalInterval, HalfWidth, Scale};
@@ -28,12 +29,27 @@ fn at(folder: &Path, words: &str) -> Answer {
     brainage(folder, &words).expect("the program runs")
 }
 
-/// A folder with the model and synthetic heads `heads/*.nii.gz`, with their `heads/ages.csv`.
+/// Synthetic heads that all tests copy from; made once.
+static ALL_HEADS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a folder");
+    let synth = "synth --layout folder --subjects 12 --voxel-size 4 --out heads";
+    let answer = at(folder.path(), synth);
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    folder
+});
+
+/// A folder with the model and the first heads as `heads/*.nii.gz`, with their `heads/ages.csv`.
 fn with_heads(n: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let synth = format!("synth --layout folder --subjects {n} --voxel-size 4 --out heads");
-    let answer = at(folder.path(), &synth);
-    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    let own = folder.path().join("heads");
+    fs_err::create_dir(&own).expect("made");
+    for scan in &heads(ALL_HEADS.path())[..n] {
+        fs_err::copy(scan, own.join(scan.file_name().expect("a name"))).expect("copied");
+    }
+    let ages = ALL_HEADS.path().join("heads/ages.csv");
+    let ages = fs_err::read_to_string(ages).expect("ages");
+    let first: Vec<&str> = ages.lines().take(n + 1).collect();
+    fs_err::write(own.join("ages.csv"), first.join("\n")).expect("written");
     fs_err::copy(MODEL, folder.path().join("m.safetensors")).expect("copied");
     folder
 }
