@@ -16,7 +16,7 @@ use crate::mask::{PlacedMask, template_mask_on_grid};
 use crate::prepared::prepare;
 use crate::qc::{Evidence, Qc, judge, mask_dice};
 use crate::recipe::{Dof, GridSpace, MaskSource, Recipe};
-use crate::register::{Pose, Registration, register};
+use crate::register::{Pose, Registration, above_lowest_slice_mm, register, register_again};
 use crate::resample::resample;
 use crate::space::Affine;
 use crate::template::Template;
@@ -26,10 +26,14 @@ use learned::register_learned;
 pub(crate) use learned::learned_mask;
 
 /// Version of all steps together: part of every cache key, raised whenever a step gives other numbers.
-pub const CODE_VERSION: u32 = 3;
+pub const CODE_VERSION: u32 = 4;
 
 /// Fits with a lower correlation are tried again without trust in the scan's axes: good ones reach 0.75.
 const RETRY_BELOW: f64 = 0.65;
+
+/// Slices that were left out below the head, and this near to the brain, may have been part of it or of what registration
+/// compares about it: 6 mm at the finest level, 16 mm at the coarsest.
+const NEAR_CUT_MM: f64 = 16.0;
 
 /// What a recipe makes of a scan.
 #[derive(Clone, Debug)]
@@ -235,8 +239,11 @@ fn register_any_pose(
     let upright = match source {
         AffineSource::Sform | AffineSource::Qform | AffineSource::Directions => {
             // Registration looks at the head alone; the voxels that are kept come from the whole scan.
-            let head = without_neck(scan);
-            register(head.as_ref().unwrap_or(scan), template, Pose::Upright)
+            match without_neck(scan) {
+                Some(head) => register(&head, template, Pose::Upright)
+                    .map(|fit| with_neck_if_cut(scan, &head, fit, template)),
+                None => register(scan, template, Pose::Upright),
+            }
         }
         AffineSource::Assumed => None,
     };
@@ -247,6 +254,22 @@ fn register_any_pose(
     match (upright, any_pose) {
         (Some(upright), Some(any)) if any.correlation > upright.correlation => Some(any),
         (upright, any) => upright.or(any),
+    }
+}
+
+/// The same fit, unless the slices that were left out as neck came close to the brain, as in heads that are larger than most
+/// or nod: then that of the whole scan, from there on.
+fn with_neck_if_cut(
+    scan: &Volume,
+    head: &Volume,
+    fit: Registration,
+    template: &Template,
+) -> Registration {
+    match above_lowest_slice_mm(head, template, &fit) {
+        Some(above_mm) if above_mm < NEAR_CUT_MM => {
+            register_again(scan, template, &fit).unwrap_or(fit)
+        }
+        _ => fit,
     }
 }
 

@@ -75,6 +75,45 @@ pub fn register(scan: &Volume, template: &Template, pose: Pose) -> Option<Regist
     judged(fit, &scan_levels, template, skull_stripped)
 }
 
+/// As [`register`], of a scan that a part of was registered already: starts from the map that was found.
+pub(crate) fn register_again(
+    scan: &Volume,
+    template: &Template,
+    found: &Registration,
+) -> Option<Registration> {
+    let levels = template.levels();
+    let scan_levels = reduced(&clipped(scan)?);
+    let scan_levels = scan_levels.each_ref().map(Level::new);
+    let reference = if found.skull_stripped {
+        &levels.skull_stripped
+    } else {
+        &levels.whole_head
+    };
+    let mut coarse = Comparison::new(&reference.levels[0], &scan_levels[0]);
+    let start = found.mni_from_scan.inverse()?;
+    let (scan_from_mni, correlation) = coarse.improve(start, MAX_STEPS[0]);
+    let fit = Fit {
+        scan_from_mni,
+        correlation,
+    };
+    let fit = refine(reference, &scan_levels, &[fit])?;
+    judged(fit, &scan_levels, template, found.skull_stripped)
+}
+
+/// How far the lowest part of the brain lies above the lowest slice of a scan that was registered so, in mm.
+pub(crate) fn above_lowest_slice_mm(
+    scan: &Volume,
+    template: &Template,
+    found: &Registration,
+) -> Option<f64> {
+    let voxel_from_mni = scan.voxel_from_world() * found.mni_from_scan.inverse()?;
+    let brain = template.levels().brain.iter();
+    let heights = brain.map(|point| voxel_from_mni.apply(point.map(f64::from))[2]);
+    heights
+        .reduce(f64::min)
+        .map(|lowest| lowest * scan.voxel_size_mm()[2])
+}
+
 /// Less than this share of the brain's size lies outside it in a scan whose skull was removed; scalp, face and neck come to
 /// more than 1 in whole heads.
 const LEFT_OUTSIDE: f64 = 0.1;
