@@ -82,6 +82,14 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A file of a data set that is no image, or damaged.
+    #[error("{message}: `{}`", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// A checkpoint that is damaged or of another run.
     #[error("{message}: `{}`", path.display())]
     Checkpoint {
@@ -116,7 +124,8 @@ impl Error {
             Self::NotFinite { .. } => {
                 Some("lower train.optimizer.learning_rate, or look at the named scans")
             }
-            Self::Stopped { .. } => Some("continue with `brainage train --resume RUN`"),
+            Self::Stopped { .. } => Some("continue with `--resume RUN` of the same command"),
+            Self::Image { .. } => Some("replace the file, or remove it from the data set"),
             Self::Config { .. } => {
                 Some("`config.toml` of any run, and the files in configs/, hold every key")
             }

@@ -6,6 +6,7 @@
 mod phantoms;
 
 use brainage::config::train::{BRAIN_CNN, TrainConfig};
+use brainage::data::batch::Truth;
 use brainage::engine::device::{self, DeviceName};
 use brainage::engine::event::Event;
 use brainage::engine::seed::Seed;
@@ -189,7 +190,7 @@ fn a_batch_in_parts_gives_the_gradient_of_the_whole() {
             step: 0,
             learning_rate: 0.1,
             samples: [1, 2, 3, 4].into(),
-            ages_years: [20.0, 80.0, 35.0, 61.0].into(),
+            truths: [20.0, 80.0, 35.0, 61.0].map(Truth::from).into(),
         };
         let features = Some(Tensor::from_data(volumes, &device));
         trainer.handle(Message { job, features }).expect("a step");

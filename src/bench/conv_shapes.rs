@@ -171,9 +171,9 @@ pub fn brain_cnn(model: &ModelConfig, grid: [usize; 3], batch: usize) -> Result<
                 in_channels,
                 out_channels: *out_channels,
                 input,
-                kernel: [convolution.kernel; 3],
-                stride: [convolution.stride; 3],
-                padding: [convolution.padding; 3],
+                kernel: convolution.kernel,
+                stride: convolution.stride,
+                padding: convolution.padding,
             };
             Shape::new(geometry, false)
         });

@@ -33,6 +33,7 @@ pub mod train;
 pub mod training;
 mod upkeep;
 pub mod view;
+pub mod vision;
 mod withdrawn;
 pub mod worker;
 
@@ -100,6 +101,7 @@ enum Command {
     Model(model::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
+    Vision(vision::Args),
 }
 
 impl Command {
@@ -112,6 +114,7 @@ impl Command {
             | Self::Preprocess(_)
             | Self::Train(_)
             | Self::Predict(_) => true,
+            Self::Vision(args) => args.stops_cleanly(),
             Self::Init(_)
             | Self::Info(_)
             | Self::Evaluate(_)
@@ -141,6 +144,7 @@ impl Command {
             Self::Model(args) => model::run(args, context),
             Self::Bench(args) => bench::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
+            Self::Vision(args) => vision::run(args, context),
         }
     }
 }

@@ -408,6 +408,7 @@ mod tests {
             epoch,
             step: 4 * (epoch + 1),
             mae_years: mae_years.into(),
+            error_percent: Vec::new(),
             orthogonality_error: vec![Vec::new(); 2],
             data_wait_share: 0.0,
             busy_share: Vec::new(),
@@ -419,6 +420,7 @@ mod tests {
             step: 8,
             n: 3,
             mae_years: vec![9.0, 8.0],
+            error_percent: Vec::new(),
         };
         let events = [
             epoch(0, [20.0, 19.0]),

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -15,7 +16,7 @@ use crate::engine::optimizer::OptimizerConfig;
 use crate::engine::placement::PlacementRule;
 use crate::engine::schedule::ScheduleConfig;
 use crate::engine::seed::Seed;
-use crate::engine::target::{AgeTarget, Loss};
+use crate::engine::target::{Loss, Target};
 use crate::engine::trainer::SelectionConfig;
 use crate::engine::worker::{Objective, OrthogonalityConfig};
 use crate::models::{Cuts, ModelConfig, NamedCuts, Regime};
@@ -61,10 +62,10 @@ pub struct SplitConfig {
     pub test: f64,
 }
 
-/// The `[train]` part.
+/// The `[train]` part; `L` is what can be minimized.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TrainSection {
+pub struct TrainSection<L = Loss> {
     /// Whether gradients cross from block to block.
     pub regime: Regime,
     /// Passes over the training set.
@@ -78,7 +79,7 @@ pub struct TrainSection {
     /// How the blocks are placed on them.
     pub placement: PlacementRule,
     /// What is minimized.
-    pub loss: Loss,
+    pub loss: L,
     /// Parts of a batch that go through a block one after the other, for one update: less memory, more time.
     pub accumulate: usize,
     /// Decay of a running mean of the weights that is used for inference; 0: none.
@@ -95,12 +96,12 @@ pub struct TrainSection {
     pub selection: SelectionConfig,
 }
 
-impl TrainSection {
+impl<L> TrainSection<L> {
     /// What all blocks have in common, for heads that learn `target`.
-    pub fn objective(&self, target: AgeTarget) -> Objective {
+    pub fn objective(&self, target: impl Into<Target>) -> Objective {
         Objective {
             seed: self.seed,
-            target,
+            target: target.into(),
             orthogonality: self.orthogonality,
             optimizer: self.optimizer.clone(),
             accumulate: self.accumulate,
@@ -117,12 +118,7 @@ impl TrainConfig {
     /// [`Error::Toml`] with the line of the file, [`Error::Config`] with the key of a change or of a value that
     /// cannot be.
     pub fn parse(text: &str, origin: &Path, changes: &[String]) -> Result<Self, Error> {
-        let written: Self =
-            toml::from_str(text).map_err(|error| toml_error(text, origin, &error))?;
-        let mut config = written;
-        for change in changes {
-            config = config.with(change)?;
-        }
+        let config: Self = parse(text, origin, changes)?;
         config.check()?;
         Ok(config)
     }
@@ -132,36 +128,68 @@ impl TrainConfig {
     /// # Errors
     /// [`Error::Config`] where a value has no TOML form.
     pub fn to_toml(&self) -> Result<String, Error> {
-        toml::to_string_pretty(self).map_err(|error| refusal("config", error.to_string()))
-    }
-
-    fn with(&self, change: &str) -> Result<Self, Error> {
-        let refuse = |key: &str, message: &str| Err(refusal(&format!("--set {key}"), message));
-        let Some((key, value)) = change.split_once('=') else {
-            return refuse(change, "no `=`, expected section.key=value");
-        };
-        let (key, value) = (key.trim(), value.trim());
-        let mut root =
-            toml::Value::try_from(self).map_err(|error| refusal(key, error.to_string()))?;
-        let mut at = &mut root;
-        for part in key.split('.') {
-            let Some(next) = at.as_table_mut().and_then(|table| table.get_mut(part)) else {
-                return refuse(key, "no such key in the config");
-            };
-            at = next;
-        }
-        *at = value_of(value);
-        root.try_into()
-            .map_err(|error: toml::de::Error| refusal(&format!("--set {key}"), error.message()))
+        to_toml(self)
     }
 
     /// What the types don't say.
-    #[expect(clippy::too_many_lines, reason = "a table of checks, one a key")]
     fn check(&self) -> Result<(), Error> {
         let Self { data, train, .. } = self;
         let share = |v: f64| (0.0..1.0).contains(&v);
-        let positive = |v: f64| v.is_finite() && v > 0.0;
         let checks = [
+            (
+                "train.loss",
+                train.loss.is_valid(),
+                "a number that is not above 0, or bins above 20 years",
+            ),
+            (
+                "data.split",
+                share(data.split.validation)
+                    && share(data.split.test)
+                    && data.split.validation + data.split.test < 1.0,
+                "validation and test are no shares that leave something to train on",
+            ),
+            width_check(self.model.width),
+        ];
+        refuse_first(
+            checks
+                .into_iter()
+                .chain(train.checks())
+                .chain(augmentation_checks(&data.augmentation)),
+        )?;
+        // How many blocks balanced cuts make is known once they are measured.
+        let balanced = self.model.cuts == Cuts::Named(NamedCuts::Balanced);
+        let n_blocks = match (train.regime, balanced) {
+            (Regime::Local, true) => None,
+            (regime, _) => Some(self.model.block_starts(regime)?.len()),
+        };
+        train.check_block_factors(n_blocks)
+    }
+}
+
+/// Keys, whether their values can be, and why not.
+pub(crate) type Check = (&'static str, bool, &'static str);
+
+/// The factor on all channels.
+pub(crate) fn width_check(width: f64) -> Check {
+    let holds = width.is_finite() && width > 0.0;
+    ("model.width", holds, "not above 0")
+}
+
+/// Refuses the first value that cannot be.
+pub(crate) fn refuse_first(checks: impl IntoIterator<Item = Check>) -> Result<(), Error> {
+    match checks.into_iter().find(|(_, holds, _)| !holds) {
+        Some((key, _, message)) => Err(refusal(key, message)),
+        None => Ok(()),
+    }
+}
+
+impl<L> TrainSection<L> {
+    /// What the types don't say, the loss apart.
+    pub(crate) fn checks(&self) -> Vec<Check> {
+        let train = self;
+        let share = |v: f64| (0.0..1.0).contains(&v);
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        vec![
             ("train.epochs", train.epochs > 0, "0, expected at least 1"),
             (
                 "train.batch_size",
@@ -187,11 +215,6 @@ impl TrainConfig {
                 "train.optimizer.max_gradient_norm",
                 positive(train.optimizer.max_gradient_norm),
                 "not above 0",
-            ),
-            (
-                "train.loss",
-                train.loss.is_valid(),
-                "a number that is not above 0, or bins above 20 years",
             ),
             (
                 "train.accumulate",
@@ -243,30 +266,12 @@ impl TrainConfig {
                 share(train.schedule.warmup),
                 "not a share from 0 to below 1",
             ),
-            (
-                "data.split",
-                share(data.split.validation)
-                    && share(data.split.test)
-                    && data.split.validation + data.split.test < 1.0,
-                "validation and test are no shares that leave something to train on",
-            ),
-            ("model.width", positive(self.model.width), "not above 0"),
-        ];
-        for (key, holds, message) in checks
-            .into_iter()
-            .chain(augmentation_checks(&data.augmentation))
-        {
-            if !holds {
-                return Err(refusal(key, message));
-            }
-        }
-        // How many blocks balanced cuts make is known once they are measured.
-        let balanced = self.model.cuts == Cuts::Named(NamedCuts::Balanced);
-        let n_blocks = match (train.regime, balanced) {
-            (Regime::Local, true) => None,
-            (regime, _) => Some(self.model.block_starts(regime)?.len()),
-        };
-        let n_factors = train.optimizer.block_factors.len();
+        ]
+    }
+
+    /// Refuses factors that are none for each block; `None`: not known yet how many there are.
+    pub(crate) fn check_block_factors(&self, n_blocks: Option<usize>) -> Result<(), Error> {
+        let n_factors = self.optimizer.block_factors.len();
         if n_factors > 0 && n_blocks != Some(n_factors) {
             let n_blocks = n_blocks.map_or("a number not known before".into(), |n| n.to_string());
             return Err(refusal(
@@ -278,8 +283,7 @@ impl TrainConfig {
     }
 }
 
-/// Keys, whether their values can be, and why not.
-fn augmentation_checks(config: &AugmentationConfig) -> [(&'static str, bool, &'static str); 8] {
+fn augmentation_checks(config: &AugmentationConfig) -> [Check; 8] {
     let share = |v: f64| (0.0..1.0).contains(&v);
     let not_negative = |v: f64| v.is_finite() && v >= 0.0;
     [
@@ -326,7 +330,46 @@ fn augmentation_checks(config: &AugmentationConfig) -> [(&'static str, bool, &'s
     ]
 }
 
-fn refusal(key: &str, message: impl Into<String>) -> Error {
+/// A config of any kind, with changes `section.key=value` of keys that it has.
+pub(crate) fn parse<C: Serialize + DeserializeOwned>(
+    text: &str,
+    origin: &Path,
+    changes: &[String],
+) -> Result<C, Error> {
+    let written: C = toml::from_str(text).map_err(|error| toml_error(text, origin, &error))?;
+    let mut config = written;
+    for change in changes {
+        config = with(&config, change)?;
+    }
+    Ok(config)
+}
+
+/// A config of any kind as TOML.
+pub(crate) fn to_toml(config: &impl Serialize) -> Result<String, Error> {
+    toml::to_string_pretty(config).map_err(|error| refusal("config", error.to_string()))
+}
+
+fn with<C: Serialize + DeserializeOwned>(config: &C, change: &str) -> Result<C, Error> {
+    let refuse = |key: &str, message: &str| Err(refusal(&format!("--set {key}"), message));
+    let Some((key, value)) = change.split_once('=') else {
+        return refuse(change, "no `=`, expected section.key=value");
+    };
+    let (key, value) = (key.trim(), value.trim());
+    let mut root =
+        toml::Value::try_from(config).map_err(|error| refusal(key, error.to_string()))?;
+    let mut at = &mut root;
+    for part in key.split('.') {
+        let Some(next) = at.as_table_mut().and_then(|table| table.get_mut(part)) else {
+            return refuse(key, "no such key in the config");
+        };
+        at = next;
+    }
+    *at = value_of(value);
+    root.try_into()
+        .map_err(|error: toml::de::Error| refusal(&format!("--set {key}"), error.message()))
+}
+
+pub(crate) fn refusal(key: &str, message: impl Into<String>) -> Error {
     Error::Config {
         key: key.to_owned(),
         message: message.into(),

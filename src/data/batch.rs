@@ -120,22 +120,70 @@ impl BatchPlan {
     }
 }
 
+/// What a head should say of a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Truth {
+    /// An age in years, or the number of a class.
+    pub value: f64,
+    /// The other sample of a mixture, if it is one.
+    pub mixed: Option<Mixed>,
+}
+
+/// The other sample of a mixture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mixed {
+    /// What a head should say of it.
+    pub value: f64,
+    /// Its part of the mixture, 0 to 1.
+    pub share: f64,
+}
+
+impl From<f64> for Truth {
+    fn from(value: f64) -> Self {
+        Self { value, mixed: None }
+    }
+}
+
+impl Truth {
+    /// The values that should be said with their shares, which add up to 1.
+    pub fn parts(self) -> impl Iterator<Item = (f64, f64)> {
+        let other = self.mixed.map(|mixed| (mixed.value, mixed.share));
+        let share = other.map_or(1.0, |(_, share)| 1.0 - share);
+        std::iter::once((self.value, share)).chain(other)
+    }
+}
+
 /// A batch on its way to the first block.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// `[batch, 1, x, y, z]`, without a graph.
+    /// `[batch, channels, x, y, z]`, without a graph; images have depth 1: `[batch, channels, 1, y, x]`.
     pub volumes: Tensor<5>,
     /// Who is in it.
     pub samples: Arc<[u64]>,
-    /// Their ages, years.
-    pub ages_years: Vec<f64>,
+    /// What heads should say of them.
+    pub truths: Vec<Truth>,
 }
 
-/// How training volumes are changed in one epoch.
+/// Where batches come from.
+pub trait BatchSource: Sync {
+    /// How many samples there are.
+    fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Loads samples; those of a training batch are changed as `draws` says.
+    ///
+    /// # Errors
+    /// Where a sample cannot be read or has another size.
+    fn batch(&self, members: &[usize], draws: Option<EpochDraws<'_>>) -> Result<Batch, Error>;
+}
+
+/// Names the random changes of the samples of a training batch.
 #[derive(Clone, Copy, Debug)]
-pub struct EpochAugmentation<'a> {
-    /// What is done.
-    pub config: &'a AugmentationConfig,
+pub struct EpochDraws<'a> {
     /// Seed of the run.
     pub seed: Seed,
     /// Which epoch.
@@ -144,25 +192,41 @@ pub struct EpochAugmentation<'a> {
     pub repeats: &'a [u64],
 }
 
-impl EpochAugmentation<'_> {
+impl EpochDraws<'_> {
     /// The stream of a member; one that comes again is drawn anew.
-    fn stream(&self, member: usize, id: u64) -> ChaCha8Rng {
+    pub fn stream(&self, purpose: Purpose, member: usize, id: u64) -> ChaCha8Rng {
         let Self { seed, epoch, .. } = *self;
         match self.repeats.get(member) {
-            None | Some(0) => seed.stream(Purpose::Augmentation, &[epoch, id]),
-            Some(repeat) => seed.stream(Purpose::Augmentation, &[epoch, id, *repeat]),
+            None | Some(0) => seed.stream(purpose, &[epoch, id]),
+            Some(repeat) => seed.stream(purpose, &[epoch, id, *repeat]),
         }
     }
 }
 
-/// Loads samples as a batch; training batches are augmented.
-///
-/// # Errors
-/// Where a volume cannot be read or has another size.
-pub fn load_batch(
+/// Volumes and how those of a training batch are changed.
+pub struct Volumes<'a> {
+    /// The volumes.
+    pub source: &'a dyn SampleSource,
+    /// Changes of training volumes.
+    pub augmentation: AugmentationConfig,
+}
+
+impl BatchSource for Volumes<'_> {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn batch(&self, members: &[usize], draws: Option<EpochDraws<'_>>) -> Result<Batch, Error> {
+        let augmentation = draws.map(|draws| (&self.augmentation, draws));
+        load_batch(self.source, members, augmentation, &Device::flex())
+    }
+}
+
+/// Loads volumes as a batch; those of training batches are augmented.
+fn load_batch(
     source: &dyn SampleSource,
     members: &[usize],
-    augmentation: Option<EpochAugmentation<'_>>,
+    augmentation: Option<(&AugmentationConfig, EpochDraws<'_>)>,
     device: &Device,
 ) -> Result<Batch, Error> {
     let sides = source.sides();
@@ -176,10 +240,11 @@ pub fn load_batch(
                 "volume of {found} voxels, expected {n_voxels}"
             )));
         }
-        if let Some(augmentation) = &augmentation {
-            let mut rng = augmentation.stream(number, source.id(*member));
+        if let Some((config, draws)) = &augmentation {
+            let id = source.id(*member);
+            let mut rng = draws.stream(Purpose::Augmentation, number, id);
             let voxel_size_mm = source.voxel_size_mm();
-            volume = augment(volume, sides, voxel_size_mm, augmentation.config, &mut rng);
+            volume = augment(volume, sides, voxel_size_mm, config, &mut rng);
         }
         voxels.extend(volume);
     }
@@ -187,9 +252,9 @@ pub fn load_batch(
     Ok(Batch {
         volumes: Tensor::from_data(TensorData::new(voxels, [members.len(), 1, x, y, z]), device),
         samples: members.iter().map(|member| source.id(*member)).collect(),
-        ages_years: members
+        truths: members
             .iter()
-            .map(|member| source.age_years(*member))
+            .map(|member| source.age_years(*member).into())
             .collect(),
     })
 }

@@ -8,10 +8,7 @@ use std::sync::mpsc;
 use std::thread::{Builder, Scope, available_parallelism};
 use std::time::{Duration, Instant};
 
-use burn::tensor::Device;
-
-use super::augment::AugmentationConfig;
-use super::batch::{Batch, BatchPlan, EpochAugmentation, SampleSource, load_batch};
+use super::batch::{Batch, BatchPlan, BatchSource, EpochDraws};
 use super::sampling::repeats;
 use crate::Error;
 
@@ -22,10 +19,8 @@ const MOST_THREADS: usize = 8;
 /// What training batches are made of.
 #[derive(Clone, Copy)]
 pub struct Loading<'a> {
-    /// Where volumes come from.
-    pub source: &'a dyn SampleSource,
-    /// How they are changed.
-    pub augmentation: &'a AugmentationConfig,
+    /// Where they come from.
+    pub source: &'a dyn BatchSource,
     /// Who is in which batch.
     pub plan: &'a BatchPlan,
 }
@@ -39,14 +34,13 @@ impl Loading<'_> {
         }
         let start = place as usize * self.plan.batch_size;
         let range = start..orders.samples.len().min(start + self.plan.batch_size);
-        let augmentation = EpochAugmentation {
-            config: self.augmentation,
+        let draws = EpochDraws {
             seed: self.plan.seed,
             epoch,
             repeats: &orders.repeats[range.clone()],
         };
         let members = &orders.samples[range];
-        load_batch(self.source, members, Some(augmentation), &Device::flex())
+        self.source.batch(members, Some(draws))
     }
 }
 
@@ -165,6 +159,8 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::data::augment::AugmentationConfig;
+    use crate::data::batch::{SampleSource, Volumes};
     use crate::data::sampling::{Balance, Draw};
     use crate::engine::seed::Seed;
 
@@ -181,12 +177,12 @@ mod tests {
 
     /// Seven small volumes, of which one may be missing; counts what was read.
     #[derive(Default)]
-    struct Volumes {
+    struct Small {
         missing: Option<usize>,
         n_read: AtomicUsize,
     }
 
-    impl SampleSource for Volumes {
+    impl SampleSource for Small {
         fn len(&self) -> usize {
             7
         }
@@ -216,6 +212,13 @@ mod tests {
         }
     }
 
+    fn changed(source: &Small) -> Volumes<'_> {
+        Volumes {
+            source,
+            augmentation: AUGMENTATION,
+        }
+    }
+
     fn plan(draw: Draw) -> BatchPlan {
         BatchPlan {
             n_samples: 7,
@@ -230,19 +233,15 @@ mod tests {
         (
             voxels.into_iter().map(f32::to_bits).collect(),
             batch.samples.to_vec(),
-            batch.ages_years.clone(),
+            batch.truths.iter().map(|truth| truth.value).collect(),
         )
     }
 
     /// Bits of the batches of steps 1 to 7 of three epochs, by so many threads.
-    fn loaded(
-        source: &Volumes,
-        plan: &BatchPlan,
-        n_threads: usize,
-    ) -> Result<Vec<Vec<u32>>, Error> {
+    fn loaded(source: &Small, plan: &BatchPlan, n_threads: usize) -> Result<Vec<Vec<u32>>, Error> {
+        let changed = changed(source);
         let loading = Loading {
-            source,
-            augmentation: &AUGMENTATION,
+            source: &changed,
             plan,
         };
         thread::scope(|scope| {
@@ -258,12 +257,12 @@ mod tests {
 
     #[test]
     fn any_number_of_threads_hands_out_the_bits_of_loading_in_line() {
-        let source = Volumes::default();
+        let source = Small::default();
         for draw in [Draw::Shuffled, Draw::new(Balance::Cohorts, &source)] {
             let plan = plan(draw);
+            let changed = changed(&source);
             let loading = Loading {
-                source: &source,
-                augmentation: &AUGMENTATION,
+                source: &changed,
                 plan: &plan,
             };
             let in_line: Vec<Vec<u32>> = (1..8)
@@ -278,10 +277,10 @@ mod tests {
 
     #[test]
     fn a_batch_is_that_of_the_plan() {
-        let (source, plan) = (Volumes::default(), plan(Draw::Shuffled));
+        let (source, plan) = (Small::default(), plan(Draw::Shuffled));
+        let changed = changed(&source);
         let loading = Loading {
-            source: &source,
-            augmentation: &AUGMENTATION,
+            source: &changed,
             plan: &plan,
         };
         let last = bits(&loading.batch(5, &mut EpochOrder::default()).unwrap());
@@ -294,15 +293,15 @@ mod tests {
 
     #[test]
     fn a_sample_that_comes_again_in_an_epoch_is_changed_otherwise() {
-        let (source, plan) = (Volumes::default(), plan(Draw::Shuffled));
+        let (source, plan) = (Small::default(), plan(Draw::Shuffled));
         let orders = |repeats: [u64; 7]| EpochOrder {
             epoch: Some(0),
             samples: vec![2; 7],
             repeats: repeats.into(),
         };
+        let changed = changed(&source);
         let loading = Loading {
-            source: &source,
-            augmentation: &AUGMENTATION,
+            source: &changed,
             plan: &plan,
         };
         let voxels = bits(
@@ -317,9 +316,9 @@ mod tests {
 
     #[test]
     fn a_read_error_comes_out_in_the_place_of_its_batch() {
-        let source = Volumes {
+        let source = Small {
             missing: Some(5),
-            ..Volumes::default()
+            ..Small::default()
         };
         let error = loaded(&source, &plan(Draw::Shuffled), 3).unwrap_err();
         assert_eq!(error.to_string(), "sample 5 is missing");
@@ -327,10 +326,10 @@ mod tests {
 
     #[test]
     fn a_dropped_loader_ends_its_threads_and_never_reads_far_ahead() {
-        let (source, plan) = (Volumes::default(), plan(Draw::Shuffled));
+        let (source, plan) = (Small::default(), plan(Draw::Shuffled));
+        let changed = changed(&source);
         let loading = Loading {
-            source: &source,
-            augmentation: &AUGMENTATION,
+            source: &changed,
             plan: &plan,
         };
         // The scope would not end if a thread went on for all these steps.
@@ -344,10 +343,10 @@ mod tests {
 
     #[test]
     fn the_share_of_waiting_lies_between_0_and_1_and_begins_anew() {
-        let (source, plan) = (Volumes::default(), plan(Draw::Shuffled));
+        let (source, plan) = (Small::default(), plan(Draw::Shuffled));
+        let changed = changed(&source);
         let loading = Loading {
-            source: &source,
-            augmentation: &AUGMENTATION,
+            source: &changed,
             plan: &plan,
         };
         thread::scope(|scope| {

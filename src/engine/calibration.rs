@@ -10,6 +10,7 @@ use super::device::Lane;
 use super::seed::{Purpose, Seed};
 use super::worker::{BlockTrainer, Job, Message, Objective};
 use crate::Error;
+use crate::data::batch::Truth;
 use crate::models::Block;
 
 /// Ages of the youngest and of the oldest made-up volume.
@@ -19,29 +20,41 @@ const ROUNDS: usize = 3;
 
 /// A batch of noise, to be learned from again and again.
 pub struct NoiseBatch {
-    /// `[batch, 1, x, y, z]`.
+    /// `[batch, channels, x, y, z]`.
     pub volumes: Tensor<5>,
     samples: Arc<[u64]>,
-    ages_years: Arc<[f64]>,
+    truths: Arc<[Truth]>,
 }
 
 impl NoiseBatch {
     /// `n` volumes on a grid, drawn from the seed.
     pub fn new(n: usize, [x, y, z]: [usize; 3], seed: Seed) -> Self {
         let [youngest, oldest] = AGES_YEARS;
-        let mut voxels: Vec<f32> = Vec::with_capacity(n * x * y * z);
+        let age = |i: usize| youngest + (oldest - youngest) * i as f64 / n as f64;
+        Self::with(n, [1, x, y, z], seed, age)
+    }
+
+    /// `n` square color images, drawn from the seed.
+    pub fn of_images(n: usize, side: usize, n_classes: usize, seed: Seed) -> Self {
+        Self::with(n, [3, 1, side, side], seed, |i| {
+            (i % n_classes.max(1)) as f64
+        })
+    }
+
+    fn with(n: usize, shape: [usize; 4], seed: Seed, truth: impl Fn(usize) -> f64) -> Self {
+        let [channels, x, y, z] = shape;
+        let n_values: usize = shape.iter().product();
+        let mut voxels: Vec<f32> = Vec::with_capacity(n * n_values);
         for sample in 0..n {
             let mut rng = seed.stream(Purpose::Benchmark, &[sample as u64]);
             let mut draw = || -> f32 { StandardNormal.sample(&mut rng) };
-            voxels.extend((0..x * y * z).map(|_| draw()));
+            voxels.extend((0..n_values).map(|_| draw()));
         }
-        let data = TensorData::new(voxels, [n, 1, x, y, z]);
+        let data = TensorData::new(voxels, [n, channels, x, y, z]);
         Self {
             volumes: Tensor::from_data(data, &Device::flex()),
             samples: (0..n as u64).collect(),
-            ages_years: (0..n)
-                .map(|i| youngest + (oldest - youngest) * i as f64 / n as f64)
-                .collect(),
+            truths: (0..n).map(|i| truth(i).into()).collect(),
         }
     }
 
@@ -53,7 +66,7 @@ impl NoiseBatch {
                 // Small, so that learning one batch by heart stays finite; the time does not depend on it.
                 learning_rate: 1e-5,
                 samples: Arc::clone(&self.samples),
-                ages_years: Arc::clone(&self.ages_years),
+                truths: Arc::clone(&self.truths),
             },
             features: Some(self.volumes.clone()),
         }

@@ -54,7 +54,7 @@ pub struct Progress {
     pub step: u64,
     /// Samples of the epoch under way that were seen.
     pub n_samples: u64,
-    /// Sum of each block's absolute errors over them, years.
+    /// Sum of each block's errors over them, see [`super::target::Metric`].
     pub error_sums: Vec<f64>,
     /// The epoch with the lowest validation error so far.
     pub best: Option<BestEpoch>,
@@ -65,8 +65,9 @@ pub struct Progress {
 pub struct BestEpoch {
     /// From 0.
     pub epoch: u64,
-    /// Mean absolute error of the last block on the validation set, years.
-    pub mae_years: f64,
+    /// Mean error of the last block on the validation set, see [`super::target::Metric`].
+    #[serde(alias = "mae_years")]
+    pub error: f64,
 }
 
 /// The state of a training.

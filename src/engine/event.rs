@@ -14,8 +14,12 @@ pub enum Event {
         epoch: u64,
         /// Learning rate.
         learning_rate: f64,
-        /// Mean absolute error of each block's head on the batch, years.
+        /// Mean absolute error of each block's head on the batch, years; none where heads say classes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         mae_years: Vec<f64>,
+        /// Share of the batch that each block's head takes for another class, percent; none where heads say ages.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        error_percent: Vec<f64>,
         /// Loss of each block: standardized error plus penalty.
         loss: Vec<f64>,
     },
@@ -25,8 +29,12 @@ pub enum Event {
         epoch: u64,
         /// Step of the run after it.
         step: u64,
-        /// Mean over the epoch's samples of each block's absolute error, years.
+        /// Mean over the epoch's samples of each block's absolute error, years; none where heads say classes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         mae_years: Vec<f64>,
+        /// Share of them that each block's head takes for another class, percent; none where heads say ages.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        error_percent: Vec<f64>,
         /// Departure of bases from orthonormality, of each block the layers; above 0.1 a basis is none any more.
         orthogonality_error: Vec<Vec<f64>>,
         /// Share of the time, 0 to 1, that the loop waited for training batches. This and what follows is not the same
@@ -49,10 +57,14 @@ pub enum Event {
         epoch: u64,
         /// Step of the run.
         step: u64,
-        /// Scans.
+        /// Samples.
         n: usize,
-        /// Mean absolute error of each block's head, years.
+        /// Mean absolute error of each block's head, years; none where heads say classes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         mae_years: Vec<f64>,
+        /// Share that each block's head takes for another class, percent; none where heads say ages.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        error_percent: Vec<f64>,
     },
     /// A checkpoint was written.
     Checkpoint {

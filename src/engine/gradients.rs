@@ -68,8 +68,8 @@ impl BlockGradient {
 pub struct Learned {
     /// Task and penalty, a mean over the members.
     pub loss: f64,
-    /// Mean absolute error over the members, years.
-    pub mae_years: f64,
+    /// Mean error over the members, see [`super::target::Metric`].
+    pub error: f64,
     /// Of the loss.
     pub gradient: BlockGradient,
     /// What normalization layers met, a list for each part.
@@ -95,7 +95,7 @@ impl Learned {
     pub fn sum_of_replicas(of_replicas: Vec<Self>) -> Self {
         let plus = |a: Self, b: Self| Self {
             loss: a.loss + b.loss,
-            mae_years: a.mae_years + b.mae_years,
+            error: a.error + b.error,
             gradient: a.gradient.plus(b.gradient),
             statistics: a.statistics,
         };
@@ -109,7 +109,7 @@ impl Learned {
         }
         let scaled = |(part, share): (Self, f64)| Self {
             loss: part.loss * share,
-            mae_years: part.mae_years * share,
+            error: part.error * share,
             gradient: part.gradient.scaled(share),
             statistics: part.statistics,
         };
@@ -118,7 +118,7 @@ impl Learned {
             statistics.append(&mut b.statistics);
             Self {
                 loss: a.loss + b.loss,
-                mae_years: a.mae_years + b.mae_years,
+                error: a.error + b.error,
                 gradient: a.gradient.plus(b.gradient),
                 statistics,
             }

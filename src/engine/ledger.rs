@@ -10,8 +10,11 @@ use super::checkpoint::{BestEpoch, Checkpoint, Checkpoints, Progress};
 use super::event::{Event, EventSink};
 use super::executor::Executor;
 use super::meter::Meters;
+use super::target::Metric;
+use super::trainer::Training;
 use super::worker::{Answer, Message};
 use crate::Error;
+use crate::data::batch::Truth;
 
 /// What answers to a job mean.
 pub(super) enum Expected {
@@ -27,7 +30,7 @@ pub(super) enum Expected {
     },
     Estimates {
         epoch: u64,
-        ages_years: Vec<f64>,
+        truths: Vec<Truth>,
         last: bool,
     },
     State,
@@ -73,18 +76,19 @@ impl StepClock {
 /// Jobs under way in the order they were sent; turns complete answers into events and checkpoints.
 pub(super) struct Ledger<'a> {
     checkpoints: &'a Checkpoints,
+    metric: Metric,
     n_blocks: usize,
     meters: Meters,
     pending: VecDeque<Pending>,
     pub(super) progress: Progress,
-    /// Absolute errors of the validation set under way, years, and how many.
+    /// Errors on the validation set under way, and how many.
     validation: (Vec<f64>, usize),
     clock: StepClock,
 }
 
 impl<'a> Ledger<'a> {
     pub(super) fn new(
-        checkpoints: &'a Checkpoints,
+        training: &Training<'a>,
         n_blocks: usize,
         meters: Meters,
         mut progress: Progress,
@@ -92,7 +96,8 @@ impl<'a> Ledger<'a> {
         progress.error_sums.resize(n_blocks, 0.0);
         let validation = (vec![0.0; n_blocks], 0);
         Self {
-            checkpoints,
+            checkpoints: training.checkpoints,
+            metric: training.metric,
             n_blocks,
             meters,
             pending: VecDeque::new(),
@@ -182,9 +187,9 @@ impl<'a> Ledger<'a> {
             } => Ok(Some(self.epoch_event(epoch, data_wait_share, &answers))),
             Expected::Estimates {
                 epoch,
-                ages_years,
+                truths,
                 last,
-            } => Ok(self.validation_event(epoch, &ages_years, last, &answers)),
+            } => Ok(self.validation_event(epoch, &truths, last, &answers)),
             Expected::State => {
                 self.checkpoints.save(&self.checkpoint(answers))?;
                 Ok(Some(Event::Checkpoint {
@@ -219,27 +224,24 @@ impl<'a> Ledger<'a> {
         n: usize,
         answers: &[Answer],
     ) -> Event {
-        let (mut mae_years, mut losses) = (Vec::new(), Vec::new());
+        let (mut errors, mut losses) = (Vec::new(), Vec::new());
         for (answer, sum) in answers.iter().zip(&mut self.progress.error_sums) {
-            if let Answer::Trained {
-                loss,
-                mae_years: mae,
-                ..
-            } = answer
-            {
-                *sum += mae * n as f64;
-                mae_years.push(*mae);
+            if let Answer::Trained { loss, error, .. } = answer {
+                *sum += error * n as f64;
+                errors.push(*error);
                 losses.push(*loss);
             }
         }
         self.progress.n_samples += n as u64;
         self.progress.step = step + 1;
         self.clock.tick();
+        let [mae_years, error_percent] = self.metric.columns(errors);
         Event::Step {
             step,
             epoch,
             learning_rate,
             mae_years,
+            error_percent,
             loss: losses,
         }
     }
@@ -248,7 +250,8 @@ impl<'a> Ledger<'a> {
         let loads = self.meters.take_loads();
         let n_samples = self.progress.n_samples.max(1) as f64;
         let sums = self.progress.error_sums.iter();
-        let mae_years = sums.map(|sum| sum / n_samples).collect();
+        let of_epoch = sums.map(|sum| sum / n_samples).collect();
+        let [mae_years, error_percent] = self.metric.columns(of_epoch);
         let errors = answers.iter().map(|answer| match answer {
             Answer::Inspected {
                 orthogonality_errors,
@@ -263,6 +266,7 @@ impl<'a> Ledger<'a> {
             epoch,
             step: self.progress.step,
             mae_years,
+            error_percent,
             orthogonality_error,
             data_wait_share,
             busy_share: loads.iter().map(|load| load.busy_share).collect(),
@@ -274,36 +278,35 @@ impl<'a> Ledger<'a> {
     fn validation_event(
         &mut self,
         epoch: u64,
-        ages_years: &[f64],
+        truths: &[Truth],
         last: bool,
         answers: &[Answer],
     ) -> Option<Event> {
         let (sums, n) = &mut self.validation;
         for (answer, sum) in answers.iter().zip(sums.iter_mut()) {
-            if let Answer::Estimated { ages, .. } = answer {
-                let gaps = ages.iter().zip(ages_years);
-                *sum += gaps
-                    .map(|(estimate, age)| (estimate.age_years - age).abs())
+            if let Answer::Estimated { estimates, .. } = answer {
+                let pairs = estimates.iter().zip(truths);
+                *sum += pairs
+                    .map(|(estimate, truth)| self.metric.error(*estimate, *truth))
                     .sum::<f64>();
             }
         }
-        *n += ages_years.len();
+        *n += truths.len();
         if !last {
             return None;
         }
-        let mae_years: Vec<f64> = sums.iter().map(|sum| sum / *n as f64).collect();
-        let best = self
-            .progress
-            .best
-            .map_or(f64::INFINITY, |best| best.mae_years);
-        if let Some(mae_years) = mae_years.last().copied().filter(|mae| *mae < best) {
-            self.progress.best = Some(BestEpoch { epoch, mae_years });
+        let errors: Vec<f64> = sums.iter().map(|sum| sum / *n as f64).collect();
+        let best = self.progress.best.map_or(f64::INFINITY, |best| best.error);
+        if let Some(error) = errors.last().copied().filter(|error| *error < best) {
+            self.progress.best = Some(BestEpoch { epoch, error });
         }
+        let [mae_years, error_percent] = self.metric.columns(errors);
         let event = Event::Validation {
             epoch,
             step: self.progress.step,
             n: *n,
             mae_years,
+            error_percent,
         };
         sums.fill(0.0);
         *n = 0;

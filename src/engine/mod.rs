@@ -8,6 +8,7 @@
 pub mod average;
 pub mod calibration;
 pub mod checkpoint;
+pub mod classes;
 pub mod device;
 pub mod event;
 pub mod executor;

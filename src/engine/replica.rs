@@ -9,9 +9,9 @@ use super::average::WeightAverage;
 use super::device::Lane;
 use super::gradients::{BlockGradient, Learned};
 use super::optimizer::Optimizer;
-use super::target::AgeEstimate;
 use super::worker::{BlockState, Objective};
 use crate::Error;
+use crate::data::batch::Truth;
 use crate::models::Block;
 use crate::models::parameters::{self, Misfit};
 use crate::nn::exchange::Participant;
@@ -30,7 +30,7 @@ pub(super) struct Members<'a> {
     /// Step of the run.
     pub(super) step: u64,
     pub(super) samples: &'a [u64],
-    pub(super) ages_years: &'a [f64],
+    pub(super) truths: &'a [Truth],
     /// Without a graph, on any device.
     pub(super) features: Tensor<5>,
 }
@@ -115,7 +115,7 @@ impl Replica {
         let (target, device) = (&objective.target, &self.lane.device);
         let share = participant.as_ref().map(Participant::share);
         let part_of = |value: f64| share.map_or(value, |share| value * share);
-        let labels = target.labels(members.ages_years, &device.clone().autodiff());
+        let labels = target.labels(members.truths, &device.clone().autodiff());
         let pass = TrainingPass::new(objective.seed, members.step, members.samples.into());
         let mut pass = Pass::Training(match participant {
             Some(participant) => pass.of_replica(participant),
@@ -146,11 +146,12 @@ impl Replica {
         if let Some(share) = share {
             loss = loss * share;
         }
-        let gaps = estimates.iter().zip(members.ages_years);
-        let error_sum: f64 = gaps.map(|(e, age)| (e.age_years - age).abs()).sum();
+        let metric = target.metric();
+        let pairs = estimates.iter().zip(members.truths);
+        let error_sum: f64 = pairs.map(|(said, truth)| metric.error(*said, *truth)).sum();
         let learned = Learned {
             loss: part_of(f64::from(value)),
-            mae_years: part_of(error_sum / members.ages_years.len() as f64),
+            error: part_of(error_sum / members.truths.len() as f64),
             gradient: BlockGradient::of(&self.block, &loss.backward()),
             statistics: vec![pass.into_statistics()],
         };
@@ -179,7 +180,7 @@ impl Replica {
         &self,
         objective: &Objective,
         features: Tensor<5>,
-    ) -> (Vec<AgeEstimate>, Tensor<5>) {
+    ) -> (Vec<f64>, Tensor<5>) {
         let block = self.block();
         let output = block.forward(features.to_device(&self.lane.device), &mut Pass::Inference);
         let outputs = block.outputs(output.clone(), &mut Pass::Inference);

@@ -18,6 +18,10 @@ pub enum Purpose {
     Sampling,
     /// Changes of a training volume; key: epoch, sample, and how often it came before if it did.
     Augmentation,
+    /// Mixtures of training images; key: epoch, sample, and how often it came before if it did.
+    Mixing,
+    /// Samples of the training set that only watch; key: sample.
+    HoldOut,
     /// Units that are switched off; key: step, place, layer, sample.
     Dropout,
     /// Made-up volumes that only take time; key: sample.
@@ -32,6 +36,8 @@ impl Purpose {
             Self::Shuffle => b"shuffle",
             Self::Sampling => b"sampling",
             Self::Augmentation => b"augmentation",
+            Self::Mixing => b"mixing",
+            Self::HoldOut => b"hold-out",
             Self::Dropout => b"dropout",
             Self::Benchmark => b"benchmark",
         }

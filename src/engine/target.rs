@@ -1,4 +1,4 @@
-//! What heads learn to say, and how it is judged.
+//! What heads learn to say, and how it is judged: ages, or classes (see [`super::classes`]).
 //!
 //! A head says the age either as one number, standardized with the training ages (MAE, MSE, Huber), or as a distribution
 //! over bins of age (soft labels: Peng et al. 2021, Med Image Anal 68:101871), whose mean is the estimate and whose spread
@@ -8,8 +8,120 @@ use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use super::classes::ClassTarget;
 use crate::Error;
-use crate::data::batch::AgeScaling;
+use crate::data::batch::{AgeScaling, Truth};
+
+/// What heads of one training say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// Ages.
+    Ages(AgeTarget),
+    /// Classes.
+    Classes(ClassTarget),
+}
+
+/// What the error of an estimate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// Absolute difference, years.
+    AbsoluteYears,
+    /// 100 for another class, 0 for the right one: the mean is the error rate in percent.
+    WrongPercent,
+}
+
+impl Metric {
+    /// The error of an estimate; of a mixture, the mean over its parts by their shares.
+    pub fn error(self, estimate: f64, truth: Truth) -> f64 {
+        let of = |value: f64| match self {
+            Self::AbsoluteYears => (estimate - value).abs(),
+            Self::WrongPercent => 100.0 * f64::from(u8::from(estimate != value)),
+        };
+        match truth.mixed {
+            None => of(truth.value),
+            Some(_) => truth.parts().map(|(value, share)| share * of(value)).sum(),
+        }
+    }
+
+    /// Errors as events keep them: in years, in percent; one of the two is empty.
+    pub(super) fn columns(self, errors: Vec<f64>) -> [Vec<f64>; 2] {
+        match self {
+            Self::AbsoluteYears => [errors, Vec::new()],
+            Self::WrongPercent => [Vec::new(), errors],
+        }
+    }
+}
+
+impl From<AgeTarget> for Target {
+    fn from(target: AgeTarget) -> Self {
+        Self::Ages(target)
+    }
+}
+
+impl From<ClassTarget> for Target {
+    fn from(target: ClassTarget) -> Self {
+        Self::Classes(target)
+    }
+}
+
+impl Target {
+    /// What errors are.
+    pub fn metric(&self) -> Metric {
+        match self {
+            Self::Ages(_) => Metric::AbsoluteYears,
+            Self::Classes(_) => Metric::WrongPercent,
+        }
+    }
+
+    /// How many numbers a head says.
+    pub fn n_outputs(&self) -> usize {
+        match self {
+            Self::Ages(ages) => ages.n_outputs(),
+            Self::Classes(classes) => classes.n_classes,
+        }
+    }
+
+    /// What heads should have said.
+    ///
+    /// # Shapes
+    /// `[batch, n_outputs]`.
+    pub fn labels(&self, truths: &[Truth], device: &Device) -> Tensor<2> {
+        match self {
+            Self::Ages(ages) => {
+                let mean =
+                    |truth: &Truth| -> f64 { truth.parts().map(|(age, share)| age * share).sum() };
+                let ages_years: Vec<f64> = truths.iter().map(mean).collect();
+                ages.labels(&ages_years, device)
+            }
+            Self::Classes(classes) => classes.labels(truths, device),
+        }
+    }
+
+    /// The loss, a mean over the batch.
+    ///
+    /// # Shapes
+    /// `outputs` and `labels` are `[batch, n_outputs]`.
+    pub fn loss(&self, outputs: Tensor<2>, labels: Tensor<2>) -> Tensor<1> {
+        match self {
+            Self::Ages(ages) => ages.loss(outputs, labels),
+            Self::Classes(_) => ClassTarget::loss(outputs, labels),
+        }
+    }
+
+    /// An age in years, or the number of a class, for each member of the batch.
+    ///
+    /// # Shapes
+    /// `outputs` is `[batch, n_outputs]`.
+    pub fn estimates(&self, outputs: Tensor<2>) -> Vec<f64> {
+        match self {
+            Self::Ages(ages) => {
+                let estimates = ages.estimates(outputs).into_iter();
+                estimates.map(|estimate| estimate.age_years).collect()
+            }
+            Self::Classes(_) => ClassTarget::estimates(outputs),
+        }
+    }
+}
 
 /// `train.loss`: what is minimized.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{BestEpoch, CheckpointConfig, Checkpoints, Progress};
@@ -24,22 +23,22 @@ use super::executor::{Executor, Worker};
 use super::ledger::{Expected, Ledger};
 use super::placement::Stage;
 use super::schedule::ScheduleConfig;
+use super::target::Metric;
 use super::worker::{BlockState, BlockTrainer, Job, Message, Objective};
 use crate::Error;
-use crate::data::augment::AugmentationConfig;
-use crate::data::batch::{Batch, BatchPlan, SampleSource, load_batch};
+use crate::data::batch::{Batch, BatchPlan, BatchSource};
 use crate::data::loader::{Loader, Loading};
 use crate::models::parameters::Misfit;
 use crate::models::{Block, Network};
 
 /// What a training is made of, besides its blocks.
 pub struct Training<'a> {
-    /// Scans to learn from.
-    pub training: &'a dyn SampleSource,
-    /// Scans to watch; may be empty.
-    pub validation: &'a dyn SampleSource,
-    /// Changes of training volumes.
-    pub augmentation: AugmentationConfig,
+    /// Samples to learn from.
+    pub training: &'a dyn BatchSource,
+    /// Samples to watch; may be empty.
+    pub validation: &'a dyn BatchSource,
+    /// What errors are.
+    pub metric: Metric,
     /// Who is in which batch.
     pub plan: BatchPlan,
     /// Passes over the training set.
@@ -155,12 +154,11 @@ impl Training<'_> {
         let steps = progress.step..self.n_steps();
         let loading = Loading {
             source: self.training,
-            augmentation: &self.augmentation,
             plan: &self.plan,
         };
         thread::scope(|scope| {
             let batches = Loader::start(scope, loading, steps.clone())?;
-            let ledger = Ledger::new(self.checkpoints, n_blocks, executor.meters(), progress);
+            let ledger = Ledger::new(self, n_blocks, executor.meters(), progress);
             self.take_steps(steps, batches, executor, ledger, sink)
         })
     }
@@ -260,12 +258,12 @@ impl Training<'_> {
         let learning_rate = self
             .schedule
             .learning_rate(step, self.n_steps(), self.learning_rate);
-        let n = batch.ages_years.len();
+        let n = batch.truths.len();
         let job = Job::Train {
             step,
             learning_rate,
             samples: batch.samples,
-            ages_years: batch.ages_years.into(),
+            truths: batch.truths.into(),
         };
         let expected = Expected::Step {
             step,
@@ -294,15 +292,15 @@ impl Training<'_> {
         let batches = all.chunks(self.plan.batch_size);
         let last = batches.len().saturating_sub(1);
         for (batch, members) in batches.enumerate() {
-            let loaded = load_batch(self.validation, members, None, &Device::flex())?;
+            let loaded = self.validation.batch(members, None)?;
             let message = Message {
                 job: Job::Estimate { batch },
                 features: Some(loaded.volumes),
             };
-            let ages_years = loaded.ages_years;
+            let truths = loaded.truths;
             let expected = Expected::Estimates {
                 epoch,
-                ages_years,
+                truths,
                 last: batch == last,
             };
             ledger.submit(executor, expected, message)?;

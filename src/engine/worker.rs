@@ -16,8 +16,9 @@ use super::gradients::Learned;
 use super::optimizer::OptimizerConfig;
 use super::replica::{Members, Replica};
 use super::seed::Seed;
-use super::target::{AgeEstimate, AgeTarget};
+use super::target::Target;
 use crate::Error;
+use crate::data::batch::Truth;
 use crate::models::Block;
 use crate::models::parameters::{Misfit, NamedTensors};
 use crate::nn::exchange::Participant;
@@ -28,7 +29,7 @@ pub struct Objective {
     /// Seed of the run.
     pub seed: Seed,
     /// What heads learn to say.
-    pub target: AgeTarget,
+    pub target: Target,
     /// How bases are kept orthonormal.
     pub orthogonality: OrthogonalityConfig,
     /// Settings of the optimizer.
@@ -89,10 +90,10 @@ pub enum Job {
         learning_rate: f64,
         /// Who is in the batch.
         samples: Arc<[u64]>,
-        /// Their ages, years.
-        ages_years: Arc<[f64]>,
+        /// What heads should say of them.
+        truths: Arc<[Truth]>,
     },
-    /// Estimate ages.
+    /// Say what heads make of a batch.
     Estimate {
         /// Which batch.
         batch: usize,
@@ -127,15 +128,15 @@ pub enum Answer {
         step: u64,
         /// Task and penalty.
         loss: f64,
-        /// Mean absolute error, years.
-        mae_years: f64,
+        /// Mean error, see [`super::target::Metric`].
+        error: f64,
     },
-    /// It estimated ages.
+    /// What its head says.
     Estimated {
         /// Which batch.
         batch: usize,
-        /// One for each member.
-        ages: Vec<AgeEstimate>,
+        /// An age in years or the number of a class for each member.
+        estimates: Vec<f64>,
     },
     /// See [`Block::orthogonality_errors`].
     Inspected {
@@ -236,29 +237,29 @@ impl BlockTrainer {
                     step,
                     learning_rate,
                     samples,
-                    ages_years,
+                    truths,
                 },
                 Some(features),
             ) => {
                 let batch = Members {
                     step: *step,
                     samples,
-                    ages_years,
+                    truths,
                     features,
                 };
                 let (learned, features) = self.train(&batch, *learning_rate)?;
                 let answer = Answer::Trained {
                     step: *step,
                     loss: learned.loss,
-                    mae_years: learned.mae_years,
+                    error: learned.error,
                 };
                 (answer, Some(features))
             }
             (Job::Estimate { batch }, Some(features)) => {
-                let (ages, features) = self.estimate(&features)?;
+                let (estimates, features) = self.estimate(&features)?;
                 let answer = Answer::Estimated {
                     batch: *batch,
-                    ages,
+                    estimates,
                 };
                 (answer, Some(features))
             }
@@ -283,7 +284,7 @@ impl BlockTrainer {
         batch: &Members<'_>,
         learning_rate: f64,
     ) -> Result<(Learned, Tensor<5>), Error> {
-        let n = batch.ages_years.len();
+        let n = batch.truths.len();
         let (mut learned, mut handed_on) = (Vec::new(), Vec::new());
         for members in even_parts(0..n, self.objective.accumulate) {
             let share = members.len() as f64 / n as f64;
@@ -326,7 +327,7 @@ impl BlockTrainer {
             let members = Members {
                 step: batch.step,
                 samples: batch.samples.get(run.clone()).unwrap_or_default(),
-                ages_years: batch.ages_years.get(run.clone()).unwrap_or_default(),
+                truths: batch.truths.get(run.clone()).unwrap_or_default(),
                 features: part_of(&batch.features, run),
             };
             let learn = || replica.learn_from((self.number, &self.objective), members, participant);
@@ -341,15 +342,15 @@ impl BlockTrainer {
         Ok((Learned::sum_of_replicas(learned), handed_on))
     }
 
-    fn estimate(&self, features: &Tensor<5>) -> Result<(Vec<AgeEstimate>, Tensor<5>), Error> {
+    fn estimate(&self, features: &Tensor<5>) -> Result<(Vec<f64>, Tensor<5>), Error> {
         let runs = even_parts(0..features.dims()[0], self.replicas.len());
         let outcomes = on_each(self.replicas.iter().zip(runs), |(replica, run)| {
             let members = part_of(features, run);
             let estimate = || replica.estimate(&self.objective, members);
             replica.lane.pool.install(estimate)
         });
-        let (ages, handed_on): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
-        Ok((ages.concat(), joined(handed_on)?))
+        let (estimates, handed_on): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
+        Ok((estimates.concat(), joined(handed_on)?))
     }
 }
 

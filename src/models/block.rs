@@ -4,6 +4,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
 use super::brain_cnn::ConvStage;
+use super::residual::{ResidualUnit, Stem};
+use super::transformer::{EncoderLayer, PatchEmbedding};
 use crate::nn::head::Head;
 use crate::nn::pass::{BatchStatistics, Pass, Place};
 use crate::nn::weight::{BASES, Weight, retract};
@@ -13,6 +15,14 @@ use crate::nn::weight::{BASES, Weight, retract};
 pub enum Unit {
     /// A stage of the brain CNN.
     ConvStage(ConvStage),
+    /// The first layers of a residual network.
+    Stem(Stem),
+    /// A residual unit.
+    Residual(ResidualUnit),
+    /// The first layers of a transformer.
+    Patches(PatchEmbedding),
+    /// A layer of a transformer.
+    Encoder(EncoderLayer),
 }
 
 /// Units and their head.
@@ -28,13 +38,19 @@ impl Unit {
     fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
         match self {
             Self::ConvStage(stage) => stage.forward(input, pass),
+            Self::Stem(stem) => stem.forward(input, pass),
+            Self::Residual(unit) => unit.forward(input, pass),
+            Self::Patches(embedding) => embedding.forward(input),
+            Self::Encoder(layer) => layer.forward(input),
         }
     }
 
     /// How many normalization layers with running statistics the unit has.
     fn n_statistics(&self) -> usize {
         match self {
-            Self::ConvStage(_) => 1,
+            Self::ConvStage(_) | Self::Stem(_) => 1,
+            Self::Residual(unit) => unit.n_statistics(),
+            Self::Patches(_) | Self::Encoder(_) => 0,
         }
     }
 
@@ -44,18 +60,30 @@ impl Unit {
                 Some(met) => stage.absorb(met),
                 None => stage,
             }),
+            Self::Stem(stem) => Self::Stem(stem.absorb(statistics)),
+            Self::Residual(unit) => Self::Residual(unit.absorb(statistics)),
+            Self::Patches(_) | Self::Encoder(_) => self,
         }
     }
 
-    pub(super) fn weight(&self) -> &Weight {
+    /// All weight matrices, from the input on.
+    pub(super) fn weights(&self) -> Vec<&Weight> {
         match self {
-            Self::ConvStage(stage) => &stage.convolution.weight,
+            Self::ConvStage(stage) => vec![&stage.convolution.weight],
+            Self::Stem(stem) => stem.weights(),
+            Self::Residual(unit) => unit.weights(),
+            Self::Patches(embedding) => embedding.weights(),
+            Self::Encoder(layer) => layer.weights(),
         }
     }
 
     fn fold(&self) -> Self {
         match self {
             Self::ConvStage(stage) => Self::ConvStage(stage.fold()),
+            Self::Stem(stem) => Self::Stem(stem.fold()),
+            Self::Residual(unit) => Self::Residual(unit.fold()),
+            Self::Patches(embedding) => Self::Patches(embedding.fold()),
+            Self::Encoder(layer) => Self::Encoder(layer.fold()),
         }
     }
 }
@@ -89,7 +117,7 @@ impl Block {
     pub fn weights(&self) -> Vec<&Weight> {
         self.units
             .iter()
-            .map(Unit::weight)
+            .flat_map(Unit::weights)
             .chain(self.head.weights())
             .collect()
     }

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::nn::batch_norm::BatchNorm;
-use crate::nn::conv3d::{Conv3d, Conv3dShape};
+use crate::nn::conv3d::{Conv3d, Conv3dShape, Extent};
 use crate::nn::dropout::dropout;
 use crate::nn::pass::{BatchStatistics, Pass};
 use crate::nn::weight::WeightForm;
@@ -64,18 +64,13 @@ impl ConvStageConfig {
             Padding::Valid => 0,
             Padding::Same => self.kernel / 2,
         };
-        Conv3dShape {
-            in_channels,
-            out_channels,
-            kernel: self.kernel,
-            stride: 1,
-            padding,
-        }
+        let channels = [in_channels, out_channels];
+        Conv3dShape::even(Extent::Volume, channels, self.kernel, 1, padding)
     }
 
     /// Side after the stage; `None` where the input is too small.
     pub fn output_side(&self, side: usize) -> Option<usize> {
-        let pooled = self.convolution(1, 1).output_side(side)? / 2;
+        let pooled = self.convolution(1, 1).output_side(0, side)? / 2;
         (pooled > 0).then_some(pooled)
     }
 }

@@ -5,8 +5,12 @@
 
 pub mod block;
 pub mod brain_cnn;
+pub mod image_model;
 mod network;
 pub mod parameters;
+pub mod residual;
+pub mod transformer;
 
 pub use block::Block;
+pub use image_model::{ImageModelConfig, ImageModelName, NetworkDraw};
 pub use network::{Cuts, ModelConfig, ModelName, NamedCuts, Network, ParameterCounts, Regime};

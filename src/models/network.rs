@@ -5,11 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use super::block::{Block, Unit};
 use super::brain_cnn::{BatchNormConfig, ConvStage, ConvStageConfig};
+use super::parameters::{self, Misfit, NamedTensors};
 use crate::Error;
 use crate::engine::seed::{Purpose, Seed};
-use crate::nn::head::{Head, HeadKind, HeadShape};
+use crate::nn::conv3d::Extent;
+use crate::nn::head::{Head, HeadKind, HeadShape, Pooling};
 use crate::nn::pass::{Pass, Place};
 use crate::nn::weight::{WeightCounts, WeightForm};
+
+/// Width of the dense layer of a convolutional head.
+const CONV_HEAD_HIDDEN: usize = 64;
 
 /// The architectures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +38,10 @@ pub enum Cuts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NamedCuts {
-    /// As in the paper: each convolutional stage is a block.
+    /// As in the paper: each convolutional stage is a block; of a residual network, each stage with what comes before.
     Published,
+    /// Each unit is a block.
+    Units,
     /// As many blocks as devices, at least two, so that the slowest is as fast as can be by times measured before the
     /// training; the run keeps the unit numbers.
     Balanced,
@@ -111,31 +118,22 @@ impl ModelConfig {
     /// [`Error::Config`] where the cuts are not rising numbers of units.
     pub fn block_starts(&self, regime: Regime) -> Result<Vec<usize>, Error> {
         let n_units = self.stages.len();
-        let refuse = |message: String| {
-            Err(Error::Config {
-                key: "model.cuts".into(),
-                message,
-            })
-        };
         if n_units == 0 {
-            return refuse("model.stages is empty, expected at least one stage".into());
+            return Err(refused_cuts(
+                "model.stages is empty, expected at least one stage",
+            ));
         }
         let cuts: Vec<usize> = match (regime, &self.cuts) {
             (Regime::Backprop, _) => Vec::new(),
-            (Regime::Local, Cuts::Named(NamedCuts::Published)) => (1..n_units).collect(),
+            (Regime::Local, Cuts::Named(NamedCuts::Published | NamedCuts::Units)) => {
+                (1..n_units).collect()
+            }
             (Regime::Local, Cuts::Named(NamedCuts::Balanced)) => {
-                return refuse("`balanced` cuts are known once `train` has measured the units, expected `published` or unit numbers".into());
+                return Err(unknown_cuts());
             }
             (Regime::Local, Cuts::Before(cuts)) => cuts.clone(),
         };
-        let starts: Vec<usize> = std::iter::once(0).chain(cuts).collect();
-        let rising = starts.windows(2).all(|pair| pair[0] < pair[1]);
-        if !rising || starts.iter().any(|start| *start >= n_units) {
-            return refuse(format!(
-                "{starts:?} are not rising unit numbers below {n_units}"
-            ));
-        }
-        Ok(starts)
+        starts_of(cuts, n_units)
     }
 
     /// Sides of the features after each stage, for an input grid.
@@ -170,13 +168,39 @@ impl ModelConfig {
         let stages = self.stages.iter().zip(self.channels()).zip(inputs);
         let macs = stages.map(|((stage, out_channels), sides)| {
             let convolution = stage.convolution(in_channels, out_channels);
-            let sides = sides.map(|side| convolution.output_side(side).unwrap_or(0));
+            let sides = sides.map(|side| convolution.output_side(0, side).unwrap_or(0));
             let outputs = out_channels * sides.iter().product::<usize>();
             let macs = outputs * in_channels * stage.kernel.pow(3);
             in_channels = out_channels;
             macs as u64
         });
         Ok(macs.collect())
+    }
+}
+
+/// Numbers of the units that begin a block, from those that begin a new one.
+pub(super) fn starts_of(cuts: Vec<usize>, n_units: usize) -> Result<Vec<usize>, Error> {
+    let starts: Vec<usize> = std::iter::once(0).chain(cuts).collect();
+    let rising = starts.windows(2).all(|pair| pair[0] < pair[1]);
+    if !rising || starts.iter().any(|start| *start >= n_units) {
+        return Err(refused_cuts(&format!(
+            "{starts:?} are not rising unit numbers below {n_units}"
+        )));
+    }
+    Ok(starts)
+}
+
+/// Cuts are asked for that have not been measured yet.
+pub(super) fn unknown_cuts() -> Error {
+    refused_cuts(
+        "`balanced` cuts are known once `train` has measured the units, expected `published` or unit numbers",
+    )
+}
+
+fn refused_cuts(message: &str) -> Error {
+    Error::Config {
+        key: "model.cuts".into(),
+        message: message.into(),
     }
 }
 
@@ -193,28 +217,41 @@ impl Network {
         device: &Device,
     ) -> Result<Self, Error> {
         let starts = config.block_starts(regime)?;
-        let n_units = config.stages.len();
+        Ok(Self::from_units(
+            &starts,
+            config.stages.len(),
+            |unit| config.unit(unit, seed, device),
+            |place| config.head(place, n_outputs, seed, device),
+        ))
+    }
+
+    /// Blocks that begin with the units `starts`, the first one included. `head` is asked for the head after a unit with a
+    /// number of blocks to follow.
+    pub(super) fn from_units(
+        starts: &[usize],
+        n_units: usize,
+        unit: impl Fn(usize) -> Unit,
+        head: impl Fn((usize, usize)) -> Head,
+    ) -> Self {
         let ends = starts.iter().skip(1).copied().chain([n_units]);
         let blocks = starts
             .iter()
             .zip(ends)
             .enumerate()
             .map(|(index, (start, end))| Block {
-                units: (*start..end)
-                    .map(|unit| config.unit(unit, seed, device))
-                    .collect(),
-                head: config.head((end - 1, starts.len() - 1 - index), n_outputs, seed, device),
+                units: (*start..end).map(&unit).collect(),
+                head: head((end - 1, starts.len() - 1 - index)),
                 first_unit: *start,
             });
-        Ok(Self {
+        Self {
             blocks: blocks.collect(),
-        })
+        }
     }
 
     /// What all heads say, without dropout and with running statistics.
     ///
     /// # Shapes
-    /// `[batch, 1, x, y, z]` → for each block `[batch, n_outputs]`.
+    /// `[batch, channels, x, y, z]` → for each block `[batch, n_outputs]`.
     pub fn outputs(&self, input: Tensor<5>) -> Vec<Tensor<2>> {
         let mut features = input;
         let mut outputs = Vec::with_capacity(self.blocks.len());
@@ -232,6 +269,42 @@ impl Network {
         }
     }
 
+    /// Copies of all tensors, named `block.N.` and the path within the block.
+    pub fn tensors(&self) -> NamedTensors {
+        let mut all = NamedTensors::new();
+        for (number, block) in self.blocks.iter().enumerate() {
+            let named = parameters::take(block).into_iter();
+            all.extend(named.map(|(name, data)| (format!("block.{number}.{name}"), data)));
+        }
+        all
+    }
+
+    /// The network with such tensors in place of its own.
+    ///
+    /// # Errors
+    /// The first [`Misfit`].
+    pub fn with_tensors(self, tensors: NamedTensors) -> Result<Self, Misfit> {
+        let mut by_block = vec![NamedTensors::new(); self.blocks.len()];
+        for (name, data) in tensors {
+            let rest = name
+                .strip_prefix("block.")
+                .and_then(|rest| rest.split_once('.'));
+            let place = rest.and_then(|(number, rest)| {
+                let of_block = by_block.get_mut(number.parse::<usize>().ok()?)?;
+                Some((of_block, rest.to_owned()))
+            });
+            match place {
+                Some((of_block, rest)) => of_block.insert(rest, data),
+                None => return Err(Misfit::Unknown { name }),
+            };
+        }
+        let blocks = self.blocks.into_iter().zip(by_block);
+        let blocks = blocks.map(|(block, tensors)| parameters::put(block, tensors));
+        Ok(Self {
+            blocks: blocks.collect::<Result<_, _>>()?,
+        })
+    }
+
     /// Counts the numbers of the network.
     pub fn parameter_counts(&self) -> ParameterCounts {
         let mut counts = ParameterCounts::default();
@@ -244,14 +317,14 @@ impl Network {
                     .sum::<WeightCounts>()
             };
             let block_counts = of_weights(&block.weights());
-            let all = super::parameters::count(block);
+            let all = parameters::count(block);
             let others = all - block_counts.stored;
             counts.stored += all;
             counts.degrees_of_freedom += block_counts.degrees_of_freedom + others;
             counts.composed += block_counts.composed + others;
             if index != last {
                 let head = of_weights(&block.head.weights());
-                let head_others = super::parameters::count(&block.head) - head.stored;
+                let head_others = parameters::count(&block.head) - head.stored;
                 counts.auxiliary_heads += head.composed + head_others;
             }
         }
@@ -292,6 +365,9 @@ impl ModelConfig {
             channels: self.channels()[unit],
             remaining_blocks,
             hidden: self.final_hidden,
+            extent: Extent::Volume,
+            pooling: Pooling::Average,
+            conv_hidden: CONV_HEAD_HIDDEN,
             dropout: self.final_dropout,
             n_outputs,
         };

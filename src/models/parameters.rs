@@ -43,6 +43,36 @@ pub fn count<M: Module>(module: &M) -> usize {
     take(module).values().map(TensorData::num_elements).sum()
 }
 
+/// How many of the numbers of a module are trained: running statistics are not.
+pub fn count_trained<M: Module>(module: &M) -> usize {
+    let is_trained =
+        |name: &str| !name.ends_with("running_mean") && !name.ends_with("running_variance");
+    let tensors = take(module);
+    let trained = tensors.iter().filter(|(name, _)| is_trained(name));
+    trained.map(|(_, data)| data.num_elements()).sum()
+}
+
+/// How many trained tensors of a module have a gradient, and how many there are.
+#[cfg(test)]
+pub(crate) fn reached<M: Module>(
+    module: &M,
+    gradients: &burn::tensor::Gradients,
+) -> (usize, usize) {
+    struct Counter<'a>(&'a burn::tensor::Gradients, usize, usize);
+    impl ModuleVisitor for Counter<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let tensor = param.val();
+            if tensor.is_require_grad() {
+                self.2 += 1;
+                self.1 += usize::from(tensor.grad(self.0).is_some());
+            }
+        }
+    }
+    let mut counter = Counter(gradients, 0, 0);
+    module.visit(&mut counter);
+    (counter.1, counter.2)
+}
+
 /// A copy of all tensors of a module.
 pub fn take<M: Module>(module: &M) -> NamedTensors {
     let mut taker = Taker {

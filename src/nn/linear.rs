@@ -25,7 +25,23 @@ impl Linear {
         rng: &mut ChaCha8Rng,
         device: &Device,
     ) -> Self {
-        let sd = (2.0 / inputs as f64).sqrt();
+        Self::with_sd(
+            [inputs, outputs],
+            (2.0 / inputs as f64).sqrt(),
+            form,
+            rng,
+            device,
+        )
+    }
+
+    /// Draws W, `[outputs, inputs]`, with a standard deviation; the bias starts at 0.
+    pub fn with_sd(
+        [inputs, outputs]: [usize; 2],
+        sd: f64,
+        form: WeightForm,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
         Self {
             weight: InitialMatrix::gaussian(outputs, inputs, sd, rng).into_weight(form, device),
             bias: Param::from_tensor(Tensor::zeros([outputs], device)),

@@ -1,7 +1,8 @@
 //! Layers: weights in dense or eigen form, convolutions, normalization, dropout, pooling and heads.
 //!
 //! Layers know tensors and keyed randomness; they know no optimizer, no device placement and no files. Features are
-//! `[batch, channel, x, y, z]` on RAS+ axes.
+//! `[batch, channel, x, y, z]` on RAS+ axes; images are `[batch, channel, 1, y, x]` with y down, so that they need no
+//! layers of their own.
 
 pub mod batch_norm;
 mod batch_norm_op;
@@ -12,6 +13,7 @@ pub mod dropout;
 pub mod exchange;
 pub mod group_norm;
 pub mod head;
+pub mod layer_norm;
 pub mod linear;
 pub mod pass;
 pub mod pool3d;

@@ -59,6 +59,25 @@ pub struct WeightCounts {
     pub composed: usize,
 }
 
+impl WeightCounts {
+    /// Those of a matrix in a form.
+    pub fn of(rows: usize, columns: usize, form: WeightForm) -> Self {
+        let (composed, rank) = (rows * columns, rows.min(columns));
+        match form {
+            WeightForm::Dense => Self {
+                stored: composed,
+                degrees_of_freedom: composed,
+                composed,
+            },
+            WeightForm::Eigen => Self {
+                stored: rank * (rows + columns + 1),
+                degrees_of_freedom: rank * (rows + columns - rank),
+                composed,
+            },
+        }
+    }
+}
+
 impl std::iter::Sum for WeightCounts {
     fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
         counts.fold(Self::default(), |a, b| Self {
@@ -189,24 +208,19 @@ impl Weight {
 
     /// How many numbers the matrix has, three ways.
     pub fn counts(&self) -> WeightCounts {
-        match self {
-            Self::Dense(dense) => {
-                let n: usize = dense.matrix.val().dims().iter().product();
-                WeightCounts {
-                    stored: n,
-                    degrees_of_freedom: n,
-                    composed: n,
-                }
-            }
-            Self::Eigen(eigen) => {
-                let ([rows, rank], [columns, _]) = (eigen.q.val().dims(), eigen.p.val().dims());
-                WeightCounts {
-                    stored: rank * (rows + columns + 1),
-                    degrees_of_freedom: rank * (rows + columns - rank),
-                    composed: rows * columns,
-                }
-            }
-        }
+        self.counts_as(match self {
+            Self::Dense(_) => WeightForm::Dense,
+            Self::Eigen(_) => WeightForm::Eigen,
+        })
+    }
+
+    /// How many numbers the matrix would have in another form.
+    pub fn counts_as(&self, form: WeightForm) -> WeightCounts {
+        let [rows, columns] = match self {
+            Self::Dense(dense) => dense.matrix.val().dims(),
+            Self::Eigen(eigen) => [eigen.q.val().dims()[0], eigen.p.val().dims()[0]],
+        };
+        WeightCounts::of(rows, columns, form)
     }
 
     /// The same function with dense weights, as inference uses it.

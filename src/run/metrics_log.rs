@@ -102,6 +102,7 @@ mod tests {
             epoch: 0,
             learning_rate: 0.1,
             mae_years: vec![1.0],
+            error_percent: Vec::new(),
             loss: vec![0.5],
         };
         let mut log = MetricsLog::open(&path, 0).unwrap();

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use brainage::Error;
 use brainage::config::train::{BRAIN_CNN_SMALL, TrainConfig};
-use brainage::data::batch::{BatchPlan, SampleSource};
+use brainage::data::batch::{BatchPlan, SampleSource, Volumes};
 use brainage::data::sampling::Draw;
 use brainage::engine::checkpoint::{Checkpoints, Progress};
 use brainage::engine::device::{self, DeviceName};
 use brainage::engine::event::{Event, EventSink};
 use brainage::engine::executor::{Executor, Pipelined, Sequential};
 use brainage::engine::placement::{Stage, even};
-use brainage::engine::target::AgeTarget;
+use brainage::engine::target::{AgeTarget, Metric};
 use brainage::engine::trainer::{Outcome, Training, workers};
 use brainage::models::parameters::{NamedTensors, take};
 use brainage::models::{Block, Network};
@@ -127,12 +127,21 @@ pub(crate) fn train_on(
 ) -> Result<Trained, Error> {
     let section = &config.train;
     let checkpoints = Checkpoints::new(folder.to_path_buf(), 2);
-    let (validation, stop) = (Phantoms(2), AtomicBool::new(false));
+    let augmentation = config.data.augmentation;
+    let changed = Volumes {
+        source,
+        augmentation,
+    };
+    let watched = Volumes {
+        source: &Phantoms(2),
+        augmentation,
+    };
+    let stop = AtomicBool::new(false);
     let ages: Vec<f64> = (0..7).map(|i| source.age_years(i)).collect();
     let training = Training {
-        training: source,
-        validation: &validation,
-        augmentation: config.data.augmentation,
+        training: &changed,
+        validation: &watched,
+        metric: Metric::AbsoluteYears,
         plan: BatchPlan {
             n_samples: 7,
             batch_size: section.batch_size,
@@ -208,10 +217,11 @@ pub(crate) fn without_waiting(events: &[Event]) -> Vec<Event> {
             busy_share,
             queue_fill,
             mae_years,
+            error_percent,
             ..
         } = event
         {
-            let n_blocks = mae_years.len();
+            let n_blocks = mae_years.len() + error_percent.len();
             assert_eq!((busy_share.len(), queue_fill.len()), (n_blocks, n_blocks));
             for share in [data_wait_share]
                 .into_iter()

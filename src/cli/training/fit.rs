@@ -1,53 +1,68 @@
 //! From samples to trained blocks.
 
-use burn::tensor::Device;
-
 use crate::Error;
-use crate::data::batch::{BatchPlan, SampleSource as _};
-use crate::data::brain::BrainSamples;
+use crate::config::train::TrainSection;
+use crate::data::batch::{BatchPlan, BatchSource};
 use crate::data::sampling::Draw;
 use crate::engine::checkpoint::Checkpoints;
 use crate::engine::device;
 use crate::engine::event::{Event, EventSink};
 use crate::engine::executor::{Executor as _, Pipelined};
-use crate::engine::target::AgeTarget;
 use crate::engine::trainer::{Outcome, Training, workers};
-
+use crate::engine::worker::Objective;
 use crate::models::{Block, Network};
+use crate::run::dir::RunDir;
 use crate::run::metrics_log::MetricsLog;
 
-use super::Request;
+use super::super::Context;
+use super::place::Placement;
 use super::watch::{Watch, Watched};
 
+/// What is trained, on what and how.
+pub(in crate::cli) struct Fit<'a, L> {
+    /// How.
+    pub(in crate::cli) section: &'a TrainSection<L>,
+    /// As it starts.
+    pub(in crate::cli) network: &'a Network,
+    /// What its blocks learn.
+    pub(in crate::cli) objective: Objective,
+    /// Samples to learn from.
+    pub(in crate::cli) training: &'a dyn BatchSource,
+    /// Samples to watch; may be empty.
+    pub(in crate::cli) validation: &'a dyn BatchSource,
+    /// How an epoch is drawn.
+    pub(in crate::cli) draw: Draw,
+    /// Where everything goes.
+    pub(in crate::cli) run: &'a RunDir,
+    /// Where the blocks live.
+    pub(in crate::cli) placement: &'a Placement,
+    /// Printer and stop flag.
+    pub(in crate::cli) context: &'a Context,
+}
+
 /// Trains, from the run's last checkpoint if there is one.
-pub(super) fn fit(
-    request: &Request<'_>,
-    training: &BrainSamples,
-    validation: &BrainSamples,
-    target: AgeTarget,
-) -> anyhow::Result<Vec<Block>> {
-    let Request {
-        config,
+///
+/// # Errors
+/// What stopped a worker, a sample that cannot be read, a file that cannot be written; [`Error::Stopped`] after Ctrl-C.
+pub(in crate::cli) fn fit<L>(fit: Fit<'_, L>) -> anyhow::Result<Vec<Block>> {
+    let Fit {
+        section,
+        network,
+        objective,
+        training,
+        validation,
+        draw,
         run,
         placement,
         context,
-        ..
-    } = request;
-    let section = &config.train;
+    } = fit;
+    let metric = objective.target.metric();
     let checkpoints = Checkpoints::new(run.checkpoints(), section.checkpoint.keep);
-    let network = Network::new(
-        &config.model,
-        target.n_outputs(),
-        section.regime,
-        section.seed,
-        &Device::flex(),
-    )?;
     let n_blocks = network.blocks.len();
     let latest = checkpoints.load_latest(n_blocks)?;
     let (start, states) = latest.map_or_else(Default::default, |c| (c.progress, Some(c.blocks)));
-    let objective = section.objective(target);
     let executor = Pipelined::start(workers(
-        &network,
+        network,
         &placement.stages,
         device::open(&placement.devices)?,
         &objective,
@@ -57,12 +72,12 @@ pub(super) fn fit(
         n_samples: training.len(),
         batch_size: section.batch_size,
         seed: section.seed,
-        draw: Draw::new(config.data.sampling.balance, training),
+        draw,
     };
     let loop_ = Training {
         training,
         validation,
-        augmentation: config.data.augmentation,
+        metric,
         plan,
         epochs: section.epochs,
         learning_rate: section.optimizer.learning_rate,
@@ -77,6 +92,7 @@ pub(super) fn fit(
         epochs: loop_.epochs,
         first_step: start.step,
         validated: !validation.is_empty(),
+        metric,
         meters: executor.meters(),
     };
     let mut sink = RunSink {

@@ -1,6 +1,6 @@
 //! The way from an index to a trained and judged model, step by step; `brainage train` goes it.
 
-mod fit;
+pub(super) mod fit;
 mod judge;
 pub mod left_out;
 pub mod place;
@@ -17,14 +17,18 @@ use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::qc::QcVerdict;
 use brainage_pipelines::recipe::{OutputGrid, Recipe};
 use brainage_pipelines::template::template;
+use burn::tensor::Device;
 
 use crate::config::train::TrainConfig;
+use crate::data::batch::Volumes;
 use crate::data::brain::{BrainSample, BrainSamples};
+use crate::data::sampling::Draw;
 use crate::engine::target::AgeTarget;
 use crate::eval::bias::BiasCorrection;
 use crate::eval::conformal::ConformalInterval;
 use crate::eval::{Evaluation, evaluate};
 use crate::model_file::{Model, ModelFacts, TrainingImages, TrainingSummary};
+use crate::models::{Block, Network};
 use crate::report::{LeftOut, write_report};
 use crate::run::dir::RunDir;
 
@@ -137,7 +141,7 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
         .map(|sample| sample.age_years)
         .collect::<Vec<f64>>();
     let target = AgeTarget::of(config.train.loss, &ages)?;
-    let blocks = fit::fit(request, &training, &validation, target)?;
+    let blocks = fit_blocks(request, &training, &validation, target)?;
 
     let facts = facts(request, &recipe, target, &training, &reports)?;
     Model::new(facts.clone(), &blocks).save(&run.model())?;
@@ -169,6 +173,48 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
     write_report(&run.report(), &report::of_run(run, Some(request.cache))?)?;
     say(&evaluation, run, &context.printer)?;
     Ok(n_refused)
+}
+
+/// Trains the network of the config.
+fn fit_blocks(
+    request: &Request<'_>,
+    training: &BrainSamples,
+    validation: &BrainSamples,
+    target: AgeTarget,
+) -> anyhow::Result<Vec<Block>> {
+    let Request {
+        config,
+        run,
+        placement,
+        context,
+        ..
+    } = *request;
+    let section = &config.train;
+    let (n_outputs, seed) = (target.n_outputs(), section.seed);
+    let device = Device::flex();
+    let network = Network::new(&config.model, n_outputs, section.regime, seed, &device)?;
+    let augmentation = config.data.augmentation;
+    let (training_volumes, validation_volumes) = (
+        Volumes {
+            source: training,
+            augmentation,
+        },
+        Volumes {
+            source: validation,
+            augmentation,
+        },
+    );
+    fit::fit(fit::Fit {
+        section,
+        network: &network,
+        objective: section.objective(target),
+        training: &training_volumes,
+        validation: &validation_volumes,
+        draw: Draw::new(config.data.sampling.balance, training),
+        run,
+        placement,
+        context,
+    })
 }
 
 /// What the model file says of the training, as far as it is known before the model is judged.

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Printer;
 use crate::Error;
-use crate::config::train::TrainConfig;
+use crate::config::train::{TrainConfig, refusal};
 use crate::engine::calibration::{AGES_YEARS, NoiseBatch, block_seconds};
-use crate::engine::device::{self, DeviceName};
-use crate::engine::placement::{Replicas, Stage, best, in_words};
+use crate::engine::device::{self, DeviceName, Lane};
+use crate::engine::placement::{PlacementRule, Replicas, Stage, best, in_words};
 use crate::engine::target::AgeTarget;
 use crate::models::{Cuts, ModelConfig, NamedCuts, Network, Regime};
 use crate::run::dir::RunDir;
@@ -43,18 +43,63 @@ pub fn place(
     devices: &[DeviceName],
     printer: &Printer,
 ) -> anyhow::Result<Placement> {
+    place_units(
+        &Units {
+            regime: config.train.regime,
+            rule: config.train.placement,
+            n: config.model.stages.len(),
+            cuts: &config.model.cuts,
+            starts: &|cuts| with_cuts_of(&config.model, cuts).block_starts(config.train.regime),
+            seconds: &|cuts, lane| seconds(config, cuts, lane),
+        },
+        run,
+        devices,
+        printer,
+    )
+}
+
+fn with_cuts_of(model: &ModelConfig, cuts: &Cuts) -> ModelConfig {
+    ModelConfig {
+        cuts: cuts.clone(),
+        ..model.clone()
+    }
+}
+
+/// A network as far as its placement asks.
+pub(in crate::cli) struct Units<'a> {
+    /// Whether gradients cross from block to block.
+    pub(in crate::cli) regime: Regime,
+    /// How blocks are placed.
+    pub(in crate::cli) rule: PlacementRule,
+    /// How many units the network has.
+    pub(in crate::cli) n: usize,
+    /// Where it is to be cut.
+    pub(in crate::cli) cuts: &'a Cuts,
+    /// Numbers of the units that begin a block, the first one included, for cuts that are not measured.
+    pub(in crate::cli) starts: &'a dyn Fn(&Cuts) -> Result<Vec<usize>, Error>,
+    /// Seconds of each block of the network with the given cuts, on a device.
+    pub(in crate::cli) seconds: &'a dyn Fn(Vec<usize>, &Arc<Lane>) -> Result<Vec<f64>, Error>,
+}
+
+/// The placement of a run of any network, see [`place`].
+///
+/// # Errors
+/// As [`place`].
+pub(in crate::cli) fn place_units(
+    units: &Units<'_>,
+    run: &RunDir,
+    devices: &[DeviceName],
+    printer: &Printer,
+) -> anyhow::Result<Placement> {
     let kept = read(&run.placement())?;
     if let Some(kept) = kept.as_ref().filter(|kept| kept.devices == devices) {
         return Ok(kept.clone());
     }
-    let model = kept.map_or_else(
-        || config.model.clone(),
-        |kept| with_cuts(&config.model, kept.cuts),
-    );
+    let cuts = kept.map_or_else(|| units.cuts.clone(), |kept| Cuts::Before(kept.cuts));
     let placement = decide(
-        &TrainConfig {
-            model,
-            ..config.clone()
+        &Units {
+            cuts: &cuts,
+            ..*units
         },
         devices,
         printer,
@@ -86,33 +131,27 @@ fn read(path: &Path) -> anyhow::Result<Option<Placement>> {
 }
 
 fn decide(
-    config: &TrainConfig,
+    units: &Units<'_>,
     devices: &[DeviceName],
     printer: &Printer,
 ) -> anyhow::Result<Placement> {
-    let regime = config.train.regime;
-    let balanced_cuts = matches!(config.model.cuts, Cuts::Named(NamedCuts::Balanced));
-    let (cuts, mut seconds) = if balanced_cuts && regime == Regime::Local {
-        let of_units = measure(
-            config,
-            (1..config.model.stages.len()).collect(),
-            devices,
-            printer,
-        )?;
+    let balanced_cuts = matches!(units.cuts, Cuts::Named(NamedCuts::Balanced));
+    let (cuts, mut seconds) = if balanced_cuts && units.regime == Regime::Local {
+        let of_units = measure(units, (1..units.n).collect(), devices, printer)?;
         let n_blocks = devices.len().clamp(2, of_units.len().max(2));
         let of = |stage: &Stage| of_units[stage.blocks.clone()].iter().sum::<f64>();
         let blocks = best(of_units.len(), n_blocks, Replicas::One, of);
         let cuts = blocks.iter().skip(1).map(|block| block.blocks.start);
         (cuts.collect(), Some(blocks.iter().map(of).collect()))
     } else {
-        let starts = config.model.block_starts(regime)?;
+        let starts = (units.starts)(units.cuts)?;
         (starts[1..].to_vec(), None)
     };
     let n_blocks = cuts.len() + 1;
-    let stages = config.train.placement.place(n_blocks, devices.len(), || {
+    let stages = units.rule.place(n_blocks, devices.len(), || {
         let measured = match seconds.take() {
             Some(known) => known,
-            None => measure(config, cuts.clone(), devices, printer)?,
+            None => measure(units, cuts.clone(), devices, printer)?,
         };
         seconds = Some(measured.clone());
         anyhow::Ok(measured)
@@ -134,21 +173,31 @@ fn decide(
 
 /// Seconds of each block of the network with the given cuts, on the first of the devices.
 fn measure(
-    config: &TrainConfig,
+    units: &Units<'_>,
     cuts: Vec<usize>,
     devices: &[DeviceName],
     printer: &Printer,
 ) -> anyhow::Result<Vec<f64>> {
     printer.status("measuring the blocks of the network, to place them on the devices");
+    let lane = device::open(devices)?.into_iter().next();
+    let lane = Arc::new(lane.ok_or_else(|| Error::Data("no device was named".into()))?);
+    Ok((units.seconds)(cuts, &lane)?)
+}
+
+/// Seconds of each block of a brain network with the given cuts.
+fn seconds(config: &TrainConfig, cuts: Vec<usize>, lane: &Arc<Lane>) -> Result<Vec<f64>, Error> {
     let section = &config.train;
-    let grid = Recipe::named(&config.data.recipe)?.grid.shape.0;
+    let recipe = Recipe::named(&config.data.recipe);
+    let grid = recipe
+        .map_err(|error| refusal("data.recipe", error.to_string()))?
+        .grid
+        .shape
+        .0;
     let target = AgeTarget::of(section.loss, &AGES_YEARS)?;
     let model = with_cuts(&config.model, cuts);
     let (n_outputs, seed) = (target.n_outputs(), section.seed);
     let network = Network::new(&model, n_outputs, Regime::Local, seed, &Device::flex())?;
-    let lane = device::open(devices)?.into_iter().next();
-    let lane = Arc::new(lane.ok_or_else(|| Error::Data("no device was named".into()))?);
     let batch = NoiseBatch::new(section.batch_size, grid, seed);
     let objective = section.objective(target);
-    Ok(block_seconds(&network.blocks, &objective, &lane, &batch)?)
+    block_seconds(&network.blocks, &objective, lane, &batch)
 }

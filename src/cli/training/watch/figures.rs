@@ -6,6 +6,7 @@ use crate::cli::progress::{clock, remaining};
 use crate::data::batch::BatchPlan;
 use crate::engine::event::Event;
 use crate::engine::meter::Load;
+use crate::engine::target::Metric;
 
 /// Weight of a step in the smoothed figures.
 const NEWEST: f64 = 0.1;
@@ -21,6 +22,8 @@ pub(super) struct Figures {
     pub(super) first_step: u64,
     /// Steps that were taken.
     pub(super) step: u64,
+    /// What errors are.
+    pub(super) metric: Metric,
     /// A row each.
     pub(super) blocks: Vec<BlockFigures>,
 }
@@ -33,11 +36,11 @@ pub(super) struct BlockFigures {
     /// Loss, smoothed over steps.
     pub(super) loss: Option<f64>,
     /// Error on training batches, smoothed over steps.
-    pub(super) mae_years: Option<f64>,
+    pub(super) error: Option<f64>,
     /// Error on the last epoch's training batches.
-    pub(super) epoch_mae_years: Option<f64>,
+    pub(super) epoch_error: Option<f64>,
     /// Error on the validation set after the last epoch.
-    pub(super) validation_mae_years: Option<f64>,
+    pub(super) validation_error: Option<f64>,
     /// How busy its device is; none before it was measured.
     pub(super) load: Option<Load>,
     /// Messages before its device.
@@ -45,8 +48,25 @@ pub(super) struct BlockFigures {
 }
 
 /// Names of the columns of [`BlockFigures::row`].
-pub(super) const HEADING: &str =
-    "block     loss  MAE, years: training  validation   busy  waiting  device";
+pub(super) fn heading(metric: Metric) -> &'static str {
+    match metric {
+        Metric::AbsoluteYears => {
+            "block     loss  MAE, years: training  validation   busy  waiting  device"
+        }
+        Metric::WrongPercent => {
+            "block     loss    error, %: training  validation   busy  waiting  device"
+        }
+    }
+}
+
+/// Errors of an event: in years, or in percent where there are none in years.
+fn of_event<'a>(mae_years: &'a [f64], error_percent: &'a [f64]) -> &'a [f64] {
+    if mae_years.is_empty() {
+        error_percent
+    } else {
+        mae_years
+    }
+}
 
 impl Figures {
     /// Takes in what happened.
@@ -55,23 +75,35 @@ impl Figures {
             Event::Step {
                 step,
                 mae_years,
+                error_percent,
                 loss,
                 ..
             } => {
+                let errors = of_event(mae_years, error_percent);
                 self.step = step + 1;
-                for ((block, mae_years), loss) in self.blocks.iter_mut().zip(mae_years).zip(loss) {
+                for ((block, error), loss) in self.blocks.iter_mut().zip(errors).zip(loss) {
                     block.loss = Some(smoothed(block.loss, *loss));
-                    block.mae_years = Some(smoothed(block.mae_years, *mae_years));
+                    block.error = Some(smoothed(block.error, *error));
                 }
             }
-            Event::Epoch { mae_years, .. } => {
-                for (block, mae_years) in self.blocks.iter_mut().zip(mae_years) {
-                    block.epoch_mae_years = Some(*mae_years);
+            Event::Epoch {
+                mae_years,
+                error_percent,
+                ..
+            } => {
+                let errors = of_event(mae_years, error_percent);
+                for (block, error) in self.blocks.iter_mut().zip(errors) {
+                    block.epoch_error = Some(*error);
                 }
             }
-            Event::Validation { mae_years, .. } => {
-                for (block, mae_years) in self.blocks.iter_mut().zip(mae_years) {
-                    block.validation_mae_years = Some(*mae_years);
+            Event::Validation {
+                mae_years,
+                error_percent,
+                ..
+            } => {
+                let errors = of_event(mae_years, error_percent);
+                for (block, error) in self.blocks.iter_mut().zip(errors) {
+                    block.validation_error = Some(*error);
                 }
             }
             Event::Checkpoint { .. } => {}
@@ -110,16 +142,20 @@ impl Figures {
             format!("train: epoch {}", self.epoch()),
             format!("{}/{} steps", self.step, self.n_steps()),
         ];
-        let of_blocks = |mae_years: fn(&BlockFigures) -> Option<f64>| {
-            let maes: Option<Vec<f64>> = self.blocks.iter().map(mae_years).collect();
-            let maes = maes.filter(|maes| !maes.is_empty())?;
-            let texts: Vec<String> = maes.iter().map(|mae| format!("{mae:.1}")).collect();
+        let of_blocks = |error: fn(&BlockFigures) -> Option<f64>| {
+            let errors: Option<Vec<f64>> = self.blocks.iter().map(error).collect();
+            let errors = errors.filter(|errors| !errors.is_empty())?;
+            let texts: Vec<String> = errors.iter().map(|error| format!("{error:.1}")).collect();
             Some(texts.join(" "))
         };
-        let training = of_blocks(|block| block.epoch_mae_years);
-        parts.extend(training.map(|maes| format!("MAE by block {maes} years")));
-        let validation = of_blocks(|block| block.validation_mae_years);
-        parts.extend(validation.map(|maes| format!("validation {maes} years")));
+        let (name, unit) = match self.metric {
+            Metric::AbsoluteYears => ("MAE", "years"),
+            Metric::WrongPercent => ("error", "%"),
+        };
+        let training = of_blocks(|block| block.epoch_error);
+        parts.extend(training.map(|errors| format!("{name} by block {errors} {unit}")));
+        let validation = of_blocks(|block| block.validation_error);
+        parts.extend(validation.map(|errors| format!("validation {errors} {unit}")));
         parts.push(format!(
             "{} samples/s",
             speed(self.samples_per_sec(elapsed))
@@ -136,7 +172,7 @@ impl Figures {
 }
 
 impl BlockFigures {
-    /// The row of the block with this number, from 1, under [`HEADING`].
+    /// The row of the block with this number, from 1, under [`heading`].
     pub(super) fn row(&self, number: usize) -> String {
         let figure = |value: Option<f64>, digits: usize| {
             value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
@@ -144,8 +180,8 @@ impl BlockFigures {
         format!(
             "{number:>5} {:>8} {:>21} {:>11} {:>4} % {:>8}  {}",
             figure(self.loss, 3),
-            figure(self.mae_years, 1),
-            figure(self.validation_mae_years, 1),
+            figure(self.error, 1),
+            figure(self.validation_error, 1),
             figure(self.load.map(|load| 100.0 * load.busy_share), 0),
             self.n_waiting,
             self.device,
@@ -189,6 +225,7 @@ mod tests {
             epochs: 4,
             first_step: 0,
             step: 0,
+            metric: Metric::AbsoluteYears,
             blocks: vec![block("cpu:0"), block("cpu:1")],
         }
     }
@@ -199,6 +236,7 @@ mod tests {
             epoch: 0,
             learning_rate: 0.1,
             mae_years: vec![10.0, 8.0],
+            error_percent: Vec::new(),
             loss: loss.into(),
         }
     }
@@ -214,6 +252,7 @@ mod tests {
             epoch: 0,
             step: 3,
             mae_years: vec![9.75, 8.0],
+            error_percent: Vec::new(),
             orthogonality_error: Vec::new(),
             data_wait_share: 0.0,
             busy_share: Vec::new(),
@@ -225,6 +264,7 @@ mod tests {
             step: 3,
             n: 2,
             mae_years: vec![12.0, 11.0],
+            error_percent: Vec::new(),
         });
         assert_eq!(
             figures.line(ten_secs),
@@ -258,7 +298,7 @@ mod tests {
         figures.note(&step(0, [1.0, 2.0]));
         figures.note(&step(1, [0.0, 2.0]));
         let block = &mut figures.blocks[0];
-        block.validation_mae_years = Some(10.25);
+        block.validation_error = Some(10.25);
         block.load = Some(Load {
             busy_share: 1.0,
             queue_fill: 0.5,
@@ -269,11 +309,13 @@ mod tests {
             row,
             "    1    0.900                  10.0        10.2  100 %        2  cpu:0"
         );
-        for column in ["loss", "training", "validation", "waiting"] {
-            let end = HEADING.find(column).unwrap() + column.len();
-            let last: String = row.chars().skip(end - 1).take(2).collect();
-            assert!(last.ends_with(' ') && !last.starts_with(' '), "{column}");
+        for heading in [Metric::AbsoluteYears, Metric::WrongPercent].map(heading) {
+            for column in ["loss", "training", "validation", "waiting"] {
+                let end = heading.find(column).unwrap() + column.len();
+                let last: String = row.chars().skip(end - 1).take(2).collect();
+                assert!(last.ends_with(' ') && !last.starts_with(' '), "{column}");
+            }
+            assert!(row.chars().count() <= 80 && heading.len() <= 80);
         }
-        assert!(row.chars().count() <= 80 && HEADING.len() <= 80);
     }
 }

@@ -20,6 +20,7 @@ use crate::cli::progress::{ProgressStyle, write_line};
 use crate::data::batch::BatchPlan;
 use crate::engine::event::Event;
 use crate::engine::meter::{Meter, Meters};
+use crate::engine::target::Metric;
 use figures::{BlockFigures, Figures};
 use table::Table;
 
@@ -40,6 +41,8 @@ pub(super) struct Watched {
     pub(super) first_step: u64,
     /// Whether a validation follows each epoch.
     pub(super) validated: bool,
+    /// What errors are.
+    pub(super) metric: Metric,
     /// Of the workers.
     pub(super) meters: Meters,
 }
@@ -71,6 +74,7 @@ impl Watch {
             epochs,
             first_step,
             validated,
+            metric,
             meters,
         } = watched;
         let block = |meter: &Arc<Meter>| BlockFigures {
@@ -82,6 +86,7 @@ impl Watch {
             epochs,
             first_step,
             step: first_step,
+            metric,
             blocks: meters.of_blocks().iter().map(block).collect(),
         };
         let started = Instant::now();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use super::figures::{Figures, HEADING, speed};
+use super::figures::{Figures, heading, speed};
 use crate::cli::progress::clock;
 
 /// How often the clock is drawn while nothing happens.
@@ -39,7 +39,7 @@ impl Table {
             heading: line(),
             rows: figures.blocks.iter().map(|_| line()).collect(),
         };
-        table.heading.set_message(HEADING);
+        table.heading.set_message(heading(figures.metric));
         table.update(figures, Duration::ZERO);
         table
     }

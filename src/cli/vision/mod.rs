@@ -1,0 +1,55 @@
+//! `brainage vision`: image classification on the engine that trains brain networks.
+
+pub mod eval;
+pub mod table;
+pub mod train;
+
+use super::{Context, ExitStatus};
+
+/// Train and compare image classifiers on the same engine
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  brainage vision train --config configs/vision/cifar10-resnet18-small.toml --data cifar-10-batches-bin --out runs/one\n  \
+    brainage vision eval --run runs/one --json\n  \
+    brainage vision table runs/*"
+)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What can be done.
+#[derive(Debug, clap::Subcommand)]
+pub enum Action {
+    /// Train a classifier and judge it on the test images
+    ///
+    /// Ctrl-C saves; --resume continues as if nothing had happened.
+    Train(train::Args),
+    /// Judge the model of a run on the test images, each block's head by itself
+    Eval(eval::Args),
+    /// Error by method, network and data set, with published figures beside those of runs
+    Table(table::Args),
+}
+
+impl Args {
+    /// Whether Ctrl-C lets the command finish and save what is in hand.
+    pub(super) fn stops_cleanly(&self) -> bool {
+        match self.action {
+            Action::Train(_) => true,
+            Action::Eval(_) | Action::Table(_) => false,
+        }
+    }
+}
+
+/// Does what was asked for.
+///
+/// # Errors
+/// Where a config, a data set, a run or a device is not usable, or a file cannot be written.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    match &args.action {
+        Action::Train(args) => train::run(args, context),
+        Action::Eval(args) => eval::run(args, context),
+        Action::Table(args) => table::run(args, context),
+    }
+}

@@ -1,0 +1,590 @@
+//! Networks for images as lists of units: residual networks and vision transformers.
+//!
+//! He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016, arXiv 1512.03385), table 1: four stages of units,
+//! 64, 128, 256 and 512 wide, of which all but the first begin with a stride of 2. Dosovitskiy et al., "An Image is Worth
+//! 16x16 Words" (ICLR 2021, arXiv 2010.11929), table 1, and Touvron et al. (ICML 2021) for the smaller ones: twelve layers.
+//! The stem, or the patch embedding, is a unit of its own.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::block::Unit;
+use super::brain_cnn::BatchNormConfig;
+use super::network::{Cuts, NamedCuts, Network, Regime, starts_of, unknown_cuts};
+use super::residual::{Layers, ResidualUnit, Stem, StemKind, UnitKind, UnitShape};
+use super::transformer::{EncoderLayer, PatchEmbedding, TransformerShape};
+use crate::Error;
+use crate::engine::seed::{Purpose, Seed};
+use crate::nn::conv3d::Extent;
+use crate::nn::head::{Head, HeadKind, HeadShape, Pooling};
+use crate::nn::pass::Place;
+use crate::nn::weight::WeightForm;
+
+/// Channels of a color image.
+const IMAGE_CHANNELS: usize = 3;
+/// Channels of the stem, and width of the first stage; also width of a head of the attention.
+const FIRST_WIDTH: usize = 64;
+/// Layers of a transformer.
+const ENCODER_LAYERS: usize = 12;
+/// Width of the dense layer of a convolutional head (Wang et al., ICLR 2021).
+const CONV_HEAD_HIDDEN: usize = 128;
+
+/// The architectures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImageModelName {
+    /// Basic units, 2 in each stage.
+    #[serde(rename = "resnet18")]
+    ResNet18,
+    /// Bottlenecks: 3, 4, 6, 3.
+    #[serde(rename = "resnet50")]
+    ResNet50,
+    /// Bottlenecks: 3, 4, 23, 3.
+    #[serde(rename = "resnet101")]
+    ResNet101,
+    /// Bottlenecks: 3, 8, 36, 3.
+    #[serde(rename = "resnet152")]
+    ResNet152,
+    /// Tokens of 192 channels.
+    #[serde(rename = "vit-ti")]
+    VitTi,
+    /// Tokens of 384 channels.
+    #[serde(rename = "vit-s")]
+    VitS,
+    /// Tokens of 768 channels.
+    #[serde(rename = "vit-b")]
+    VitB,
+}
+
+/// What a network begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageStem {
+    /// A 3×3 convolution, for residual networks on images of some 32 to 64 pixels a side.
+    Cifar,
+    /// A 7×7 convolution of stride 2, and the maximum of 3×3 with stride 2, for residual networks on 224 pixels a side.
+    Imagenet,
+    /// Patches of 4×4 pixels, for transformers on small images.
+    Patch4,
+    /// Patches of 8×8 pixels.
+    Patch8,
+    /// Patches of 16×16 pixels, for transformers on 224 pixels a side.
+    Patch16,
+}
+
+/// The `[model]` part of a config for images: everything that decides shapes, but the side of the images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageModelConfig {
+    /// Architecture.
+    pub name: ImageModelName,
+    /// What it begins with.
+    pub stem: ImageStem,
+    /// Form of all weight matrices.
+    pub weights: WeightForm,
+    /// Factor on all channel counts.
+    pub width: f64,
+    /// Where a local network is cut.
+    pub cuts: Cuts,
+    /// Heads of all blocks but the last, which has a linear one. Heads of transformers read the class token.
+    pub head: HeadKind,
+    /// Batch normalization of residual networks.
+    pub batch_norm: BatchNormConfig,
+}
+
+/// Where a network goes.
+#[derive(Clone, Copy, Debug)]
+pub struct NetworkDraw<'a> {
+    /// Numbers that heads say.
+    pub n_outputs: usize,
+    /// Whether gradients cross from block to block.
+    pub regime: Regime,
+    /// Keys all draws.
+    pub seed: Seed,
+    /// Where the parameters live.
+    pub device: &'a Device,
+}
+
+/// The kinds of networks, with what they are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    /// Units of a kind in four stages.
+    Residual(UnitKind, [usize; 4]),
+    /// Heads of the attention.
+    Transformer(usize),
+}
+
+impl ImageModelName {
+    fn family(self) -> Family {
+        match self {
+            Self::ResNet18 => Family::Residual(UnitKind::Basic, [2, 2, 2, 2]),
+            Self::ResNet50 => Family::Residual(UnitKind::Bottleneck, [3, 4, 6, 3]),
+            Self::ResNet101 => Family::Residual(UnitKind::Bottleneck, [3, 4, 23, 3]),
+            Self::ResNet152 => Family::Residual(UnitKind::Bottleneck, [3, 8, 36, 3]),
+            Self::VitTi => Family::Transformer(3),
+            Self::VitS => Family::Transformer(6),
+            Self::VitB => Family::Transformer(12),
+        }
+    }
+
+    /// As people write it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::ResNet18 => "ResNet-18",
+            Self::ResNet50 => "ResNet-50",
+            Self::ResNet101 => "ResNet-101",
+            Self::ResNet152 => "ResNet-152",
+            Self::VitTi => "ViT-Ti",
+            Self::VitS => "ViT-S",
+            Self::VitB => "ViT-B",
+        }
+    }
+}
+
+impl ImageStem {
+    /// Of a residual network.
+    fn convolution(self) -> Option<StemKind> {
+        match self {
+            Self::Cifar => Some(StemKind::Cifar),
+            Self::Imagenet => Some(StemKind::Imagenet),
+            Self::Patch4 | Self::Patch8 | Self::Patch16 => None,
+        }
+    }
+
+    /// Side of the patches of a transformer.
+    fn patch(self) -> Option<usize> {
+        match self {
+            Self::Cifar | Self::Imagenet => None,
+            Self::Patch4 => Some(4),
+            Self::Patch8 => Some(8),
+            Self::Patch16 => Some(16),
+        }
+    }
+}
+
+impl ImageModelConfig {
+    /// How many units the network has, the first one included.
+    pub fn n_units(&self) -> usize {
+        1 + match self.name.family() {
+            Family::Residual(_, depths) => depths.iter().sum(),
+            Family::Transformer(_) => ENCODER_LAYERS,
+        }
+    }
+
+    fn scaled(&self, channels: usize) -> usize {
+        (channels as f64 * self.width).round().max(1.0) as usize
+    }
+
+    /// The residual units, which follow the stem; none for a transformer.
+    pub fn residual_units(&self) -> Vec<UnitShape> {
+        let Family::Residual(kind, depths) = self.name.family() else {
+            return Vec::new();
+        };
+        let mut shapes = Vec::with_capacity(self.n_units());
+        let mut in_channels = self.scaled(FIRST_WIDTH);
+        for (stage, n_units) in depths.into_iter().enumerate() {
+            for unit in 0..n_units {
+                let shape = UnitShape {
+                    kind,
+                    in_channels,
+                    width: self.scaled(FIRST_WIDTH << stage),
+                    stride: if stage > 0 && unit == 0 { 2 } else { 1 },
+                };
+                in_channels = shape.out_channels();
+                shapes.push(shape);
+            }
+        }
+        shapes
+    }
+
+    /// Numbers of the units that begin a block, the first one included.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the cuts are not rising numbers of units.
+    pub fn block_starts(&self, regime: Regime) -> Result<Vec<usize>, Error> {
+        let n_units = self.n_units();
+        let cuts: Vec<usize> = match (regime, &self.cuts) {
+            (Regime::Backprop, _) => Vec::new(),
+            (Regime::Local, Cuts::Named(NamedCuts::Published)) => match self.name.family() {
+                Family::Residual(_, [first, second, third, _]) => {
+                    vec![1 + first, 1 + first + second, 1 + first + second + third]
+                }
+                // Three layers a block, the first with the embedding.
+                Family::Transformer(_) => vec![4, 7, 10],
+            },
+            (Regime::Local, Cuts::Named(NamedCuts::Units)) => (1..n_units).collect(),
+            (Regime::Local, Cuts::Named(NamedCuts::Balanced)) => return Err(unknown_cuts()),
+            (Regime::Local, Cuts::Before(cuts)) => cuts.clone(),
+        };
+        starts_of(cuts, n_units)
+    }
+
+    /// Refuses what does not fit together: network, stem, heads and the side of the images.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key.
+    pub fn check(&self, side: usize) -> Result<(), Error> {
+        let refuse = |key: &str, message: String| {
+            Err(Error::Config {
+                key: key.into(),
+                message,
+            })
+        };
+        let stem = (
+            self.name.family(),
+            self.stem.convolution(),
+            self.stem.patch(),
+        );
+        match stem {
+            (Family::Residual(..), Some(stem), _) => match stem.output_side(side) {
+                Some(1..) if side > 0 => Ok(()),
+                _ => refuse(
+                    "data.side",
+                    format!("{side} pixels a side are too few for the stem"),
+                ),
+            },
+            (Family::Transformer(_), _, Some(patch)) => {
+                if side == 0 || !side.is_multiple_of(patch) {
+                    let message = format!(
+                        "{side} pixels a side, expected a multiple of the patch of {patch}"
+                    );
+                    return refuse("data.side", message);
+                }
+                if self.head == HeadKind::ConvGapMlp {
+                    let message = "tokens cannot be convolved, expected gap-linear or gap-mlp";
+                    return refuse("model.head", message.into());
+                }
+                Ok(())
+            }
+            (Family::Residual(..), None, _) => refuse(
+                "model.stem",
+                "expected cifar or imagenet for a residual network".into(),
+            ),
+            (Family::Transformer(_), _, None) => refuse(
+                "model.stem",
+                "expected patch4, patch8 or patch16 for a transformer".into(),
+            ),
+        }
+    }
+
+    /// Draws a network for images of a side. The draws are keyed by the layer's place, so all regimes and cuts start from
+    /// the same trunk.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the cuts are wrong, or what [`Self::check`] refuses.
+    pub fn network(&self, side: usize, draw: NetworkDraw<'_>) -> Result<Network, Error> {
+        self.check(side)?;
+        let starts = self.block_starts(draw.regime)?;
+        let n_units = self.n_units();
+        let shapes = self.residual_units();
+        let head = |channels: usize, place| self.head(channels, place, draw);
+        Ok(match self.name.family() {
+            Family::Residual(..) => {
+                let channels_after = |unit: usize| match unit.checked_sub(1) {
+                    Some(place) => shapes[place].out_channels(),
+                    None => self.scaled(FIRST_WIDTH),
+                };
+                Network::from_units(
+                    &starts,
+                    n_units,
+                    |unit| self.residual_unit(unit, &shapes, draw),
+                    |place| head(channels_after(place.0), place),
+                )
+            }
+            Family::Transformer(heads) => {
+                let shape = TransformerShape {
+                    width: heads * self.scaled(FIRST_WIDTH),
+                    heads,
+                    patch: self.stem.patch().unwrap_or(side),
+                    side,
+                };
+                Network::from_units(
+                    &starts,
+                    n_units,
+                    |unit| self.transformer_unit(unit, shape, draw),
+                    |place| head(shape.width, place),
+                )
+            }
+        })
+    }
+
+    fn residual_unit(&self, unit: usize, shapes: &[UnitShape], draw: NetworkDraw<'_>) -> Unit {
+        let layers = Layers {
+            form: self.weights,
+            norm: self.batch_norm,
+            device: draw.device,
+        };
+        let mut rng = draw
+            .seed
+            .stream(Purpose::Initialization, &[Place::Unit(unit).key()]);
+        if let Some(place) = unit.checked_sub(1) {
+            return Unit::Residual(ResidualUnit::new(shapes[place], layers, &mut rng));
+        }
+        let channels = [IMAGE_CHANNELS, self.scaled(FIRST_WIDTH)];
+        let kind = self.stem.convolution().unwrap_or(StemKind::Cifar);
+        Unit::Stem(Stem::new(kind, channels, layers, &mut rng))
+    }
+
+    fn transformer_unit(
+        &self,
+        unit: usize,
+        shape: TransformerShape,
+        draw: NetworkDraw<'_>,
+    ) -> Unit {
+        let (form, device) = (self.weights, draw.device);
+        let mut rng = draw
+            .seed
+            .stream(Purpose::Initialization, &[Place::Unit(unit).key()]);
+        if unit == 0 {
+            let embedding = PatchEmbedding::new(shape, IMAGE_CHANNELS, form, &mut rng, device);
+            return Unit::Patches(embedding);
+        }
+        let is_last = unit == ENCODER_LAYERS;
+        Unit::Encoder(EncoderLayer::new(shape, is_last, form, &mut rng, device))
+    }
+
+    /// The head after a unit with a number of blocks to follow.
+    fn head(
+        &self,
+        channels: usize,
+        (unit, remaining_blocks): (usize, usize),
+        draw: NetworkDraw<'_>,
+    ) -> Head {
+        let shape = HeadShape {
+            kind: if remaining_blocks == 0 {
+                HeadKind::GapLinear
+            } else {
+                self.head
+            },
+            channels,
+            remaining_blocks,
+            hidden: CONV_HEAD_HIDDEN,
+            extent: Extent::Image,
+            pooling: match self.name.family() {
+                Family::Residual(..) => Pooling::Average,
+                Family::Transformer(_) => Pooling::FirstToken,
+            },
+            conv_hidden: CONV_HEAD_HIDDEN,
+            dropout: 0.0,
+            n_outputs: draw.n_outputs,
+        };
+        let mut rng = draw
+            .seed
+            .stream(Purpose::Initialization, &[Place::HeadAfter(unit).key()]);
+        Head::new(shape, self.weights, &mut rng, draw.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::parameters;
+    use crate::nn::pass::{Pass, TrainingPass};
+    use crate::nn::weight::WeightCounts;
+    use burn::tensor::{Tensor, TensorData};
+
+    fn config(name: ImageModelName, stem: ImageStem) -> ImageModelConfig {
+        ImageModelConfig {
+            name,
+            stem,
+            weights: WeightForm::Dense,
+            width: 1.0,
+            cuts: Cuts::Named(NamedCuts::Published),
+            head: HeadKind::ConvGapMlp,
+            batch_norm: BatchNormConfig {
+                momentum: 0.9,
+                epsilon: 1e-5,
+            },
+        }
+    }
+
+    fn drawn(config: &ImageModelConfig, side: usize, regime: Regime, device: &Device) -> Network {
+        let draw = NetworkDraw {
+            n_outputs: 10,
+            regime,
+            seed: Seed(1),
+            device,
+        };
+        config.network(side, draw).unwrap()
+    }
+
+    /// Trained numbers of the dense network, and those that its eigen form keeps.
+    fn counts(config: &ImageModelConfig, n_outputs: usize) -> (usize, usize) {
+        let draw = NetworkDraw {
+            n_outputs,
+            regime: Regime::Backprop,
+            seed: Seed(1),
+            device: &Device::flex(),
+        };
+        let block = config.network(224, draw).unwrap().blocks.remove(0);
+        let trained = parameters::count_trained(&block);
+        let of = |form| -> usize {
+            let weights = block.weights().into_iter();
+            let counts: WeightCounts = weights.map(|weight| weight.counts_as(form)).sum();
+            counts.stored
+        };
+        (
+            trained,
+            trained - of(WeightForm::Dense) + of(WeightForm::Eigen),
+        )
+    }
+
+    #[test]
+    fn networks_have_the_published_numbers_of_parameters() {
+        use ImageModelName::{ResNet18, ResNet50};
+        use ImageStem::{Cifar, Imagenet};
+        // torchvision's ResNet-18 and -50: 11,689,512 and 25,557,032; with a 3×3 stem and ten classes, learning reference §1.
+        assert_eq!(counts(&config(ResNet18, Imagenet), 1000).0, 11_689_512);
+        assert_eq!(counts(&config(ResNet50, Imagenet), 1000).0, 25_557_032);
+        let in_thousands = |n: usize| (n as f64 / 1000.0).round() as usize;
+        // timm's vit_tiny_patch16_224 and torchvision's vit_b_16: 5,717,416 and 86,567,656.
+        let tokens = |name| {
+            let mut config = config(name, ImageStem::Patch16);
+            config.head = HeadKind::GapLinear;
+            config
+        };
+        assert_eq!(counts(&tokens(ImageModelName::VitTi), 1000).0, 5_717_416);
+        let (dense, eigen) = counts(&tokens(ImageModelName::VitB), 1000);
+        assert_eq!(dense, 86_567_656);
+        // Learning reference §1: 130.271 million.
+        assert_eq!((eigen as f64 / 1000.0).round() as usize, 130_271);
+        let (dense, eigen) = counts(&config(ResNet50, Cifar), 10);
+        assert_eq!((in_thousands(dense), in_thousands(eigen)), (23_521, 28_688));
+    }
+
+    /// Numbers that shapes alone tell: building the largest networks takes too much time and memory for a test.
+    fn counts_of_shapes(config: &ImageModelConfig, n_classes: usize) -> [usize; 2] {
+        let stem = match config.stem.convolution() {
+            Some(StemKind::Cifar) => [64, 27],
+            Some(StemKind::Imagenet) => [64, 147],
+            None => panic!("a residual network"),
+        };
+        let units = config.residual_units();
+        let mut matrices = vec![stem];
+        for UnitShape {
+            in_channels,
+            width,
+            stride,
+            ..
+        } in &units
+        {
+            matrices.extend([
+                [*width, *in_channels],
+                [*width, 9 * width],
+                [4 * width, *width],
+            ]);
+            if *stride > 1 || *in_channels != 4 * width {
+                matrices.push([4 * width, *in_channels]);
+            }
+        }
+        let norms: usize = matrices.iter().map(|[rows, _]| 2 * rows).sum();
+        matrices.push([n_classes, 2048]);
+        let stored = |form| -> usize {
+            let counts = matrices
+                .iter()
+                .map(|[rows, columns]| WeightCounts::of(*rows, *columns, form));
+            counts.sum::<WeightCounts>().stored + norms + n_classes
+        };
+        [stored(WeightForm::Dense), stored(WeightForm::Eigen)]
+    }
+
+    #[test]
+    fn the_largest_networks_have_the_published_numbers_of_parameters_too() {
+        use ImageModelName::{ResNet50, ResNet101, ResNet152};
+        use ImageStem::{Cifar, Imagenet};
+        // Learning reference §1, thousands.
+        for (name, stem, n_classes, published) in [
+            (ResNet50, Imagenet, 1000, [25_557, 31_728]),
+            (ResNet101, Cifar, 10, [42_513, 51_035]),
+            (ResNet152, Cifar, 10, [58_157, 69_443]),
+            (ResNet101, Imagenet, 1000, [44_549, 54_076]),
+            (ResNet152, Imagenet, 1000, [60_193, 72_483]),
+        ] {
+            let found = counts_of_shapes(&config(name, stem), n_classes);
+            let found = found.map(|n| (n as f64 / 1000.0).round() as usize);
+            assert_eq!(found, published, "{name:?} {stem:?}");
+        }
+    }
+
+    #[test]
+    fn cuts_fall_between_stages_or_units_and_leave_the_trunk_as_it_is() {
+        let mut config = config(ImageModelName::ResNet50, ImageStem::Cifar);
+        assert_eq!(config.block_starts(Regime::Local).unwrap(), [0, 4, 8, 14]);
+        assert_eq!(config.block_starts(Regime::Backprop).unwrap(), [0]);
+        config.cuts = Cuts::Named(NamedCuts::Units);
+        assert_eq!(config.block_starts(Regime::Local).unwrap().len(), 17);
+        config.cuts = Cuts::Before(vec![5, 3]);
+        assert!(config.block_starts(Regime::Local).is_err());
+        config.name = ImageModelName::ResNet18;
+        config.width = 0.125;
+        config.cuts = Cuts::Named(NamedCuts::Published);
+        let device = Device::flex();
+        let whole = drawn(&config, 16, Regime::Backprop, &device);
+        let cut = drawn(&config, 16, Regime::Local, &device);
+        let weights = |network: &Network| -> Vec<Vec<f32>> {
+            let units = network.blocks.iter().flat_map(|block| &block.units);
+            let weights = units.flat_map(|unit| unit.weights());
+            weights
+                .map(|weight| weight.compose().into_data().try_into_vec().unwrap())
+                .collect()
+        };
+        assert_eq!((whole.blocks.len(), cut.blocks.len()), (1, 4));
+        assert!(weights(&whole) == weights(&cut));
+    }
+
+    #[test]
+    fn gradients_reach_every_parameter_of_their_block_and_none_of_another() {
+        for mut config in [
+            config(ImageModelName::ResNet18, ImageStem::Cifar),
+            config(ImageModelName::VitTi, ImageStem::Patch4),
+        ] {
+            config.width = 0.0625;
+            config.weights = WeightForm::Eigen;
+            if config.name == ImageModelName::VitTi {
+                config.head = HeadKind::GapLinear;
+            }
+            check_gradients(&config);
+        }
+    }
+
+    fn check_gradients(config: &ImageModelConfig) {
+        let device = Device::flex().autodiff();
+        let network = drawn(config, 16, Regime::Local, &device);
+        let values: Vec<f32> = (0..2 * 3 * 256)
+            .map(|i| (i * 7919 % 101) as f32 / 50.0 - 1.0)
+            .collect();
+        let data = TensorData::new(values, [2, 3, 1, 16, 16]);
+        let mut features = Tensor::<5>::from_data(data, &Device::flex());
+        for (number, block) in network.blocks.iter().enumerate() {
+            let pass = TrainingPass::new(Seed(1), 0, [0, 1].into());
+            let mut pass = Pass::Training(pass);
+            let output = block.forward(Tensor::from_inner(features), &mut pass);
+            features = output.clone().inner();
+            let gradients = block.outputs(output, &mut pass).square().sum().backward();
+            for (other, block) in network.blocks.iter().enumerate() {
+                let (reached, trained) = parameters::reached(block, &gradients);
+                let expected = if other == number { trained } else { 0 };
+                assert_eq!(
+                    reached, expected,
+                    "block {other} by the loss of block {number}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn folding_keeps_the_function() {
+        let mut config = config(ImageModelName::ResNet50, ImageStem::Cifar);
+        config.width = 0.0625;
+        config.weights = WeightForm::Eigen;
+        let device = Device::flex();
+        let network = drawn(&config, 16, Regime::Local, &device);
+        let values: Vec<f32> = (0..3 * 256)
+            .map(|i| (i * 7919 % 101) as f32 / 50.0 - 1.0)
+            .collect();
+        let image = Tensor::<5>::from_data(TensorData::new(values, [1, 3, 1, 16, 16]), &device);
+        let folded = network.fold().outputs(image.clone());
+        for (a, b) in network.outputs(image).into_iter().zip(folded) {
+            a.into_data().assert_eq(&b.into_data(), true);
+        }
+    }
+}
