@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use crate::engine::device::{DeviceName, open_one};
 use crate::eval::conformal::{HalfWidth, Scale};
-use crate::model_file::{Description, Model};
+use crate::model_file::{Description, Model, ModelFacts};
 use crate::models::parameters::take;
 use crate::predict::predictor::{AgePredictor, PredictSettings};
 
@@ -84,26 +84,6 @@ fn lines(description: &Description, name: &str) -> Vec<(&'static str, String)> {
     let mae = training
         .validation_mae_years
         .map_or_else(|| "unknown".to_owned(), |mae| format!("{mae:.2} years"));
-    let correction = facts.bias_correction.map_or_else(
-        || "none: the validation set was too small".to_owned(),
-        |line| {
-            let (slope, intercept, n) = (line.slope, line.intercept, line.n);
-            format!("predicted = {slope:.3} · age + {intercept:.2}, from {n} people")
-        },
-    );
-    let interval = facts.interval.as_ref().map_or_else(
-        || "none: the validation set was too small".to_owned(),
-        |interval| {
-            let half =
-                |half: &HalfWidth| format!("{:.0} % ±{:.1}", 100.0 * half.coverage, half.width);
-            let halves: Vec<String> = interval.half_widths.iter().map(half).collect();
-            let unit = match interval.scale {
-                Scale::Years => "years",
-                Scale::HeadSd => "sd of the head",
-            };
-            format!("{} {unit}, from {} people", halves.join(", "), interval.n)
-        },
-    );
     vec![
         ("name", name.to_owned()),
         ("architecture", word(serde_json::to_value(facts.model.name))),
@@ -145,10 +125,36 @@ fn lines(description: &Description, name: &str) -> Vec<(&'static str, String)> {
             "validation error",
             format!("{mae}, from {} scans", training.n_validation),
         ),
-        ("age-bias correction", correction),
-        ("calibrated interval", interval),
+        ("age-bias correction", correction_of(facts)),
+        ("calibrated interval", interval_of(facts)),
         ("intended use", description.intended_use.clone()),
     ]
+}
+
+fn correction_of(facts: &ModelFacts) -> String {
+    facts.bias_correction.map_or_else(
+        || "none: the validation set was too small".to_owned(),
+        |line| {
+            let (slope, intercept, n) = (line.slope, line.intercept, line.n);
+            format!("predicted = {slope:.3} · age + {intercept:.2}, from {n} people")
+        },
+    )
+}
+
+fn interval_of(facts: &ModelFacts) -> String {
+    facts.interval.as_ref().map_or_else(
+        || "none: the validation set was too small".to_owned(),
+        |interval| {
+            let half =
+                |half: &HalfWidth| format!("{:.0} % ±{:.1}", 100.0 * half.coverage, half.width);
+            let halves: Vec<String> = interval.half_widths.iter().map(half).collect();
+            let unit = match interval.scale {
+                Scale::Years => "years",
+                Scale::HeadSd => "sd of the head",
+            };
+            format!("{} {unit}, from {} people", halves.join(", "), interval.n)
+        },
+    )
 }
 
 /// Loading checks hash, name and shape of every tensor; what it does not need is checked here.

@@ -224,7 +224,7 @@ mod tests {
         let t1w = folder.path().join("sub-1/anat/sub-1_T1w.nii.gz");
         assert_eq!(
             resolve_scans(&[folder.path().to_path_buf()]).unwrap(),
-            [t1w.clone()]
+            std::slice::from_ref(&t1w)
         );
         let visit = visit_in_names(&t1w);
         assert_eq!(visit.participant_id.as_deref(), Some("sub-1"));

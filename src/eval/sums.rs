@@ -162,7 +162,9 @@ mod tests {
                 .collect();
             let center = Center::of(&pairs);
             let mut sums = Sums::default();
-            pairs.iter().for_each(|pair| sums.add(*pair, center));
+            for pair in &pairs {
+                sums.add(*pair, center);
+            }
             let found = sums.figures(center);
             let line = metrics::line(&pairs);
             let expected = Figures {
@@ -193,7 +195,9 @@ mod tests {
         let pairs = [pair(60.0), pair(70.0), pair(64.0)];
         let center = Center::of(&pairs);
         let mut sums = Sums::default();
-        pairs.iter().for_each(|pair| sums.add(*pair, center));
+        for pair in pairs {
+            sums.add(pair, center);
+        }
         let found = sums.figures(center);
         assert_eq!((found.r, found.r2, found.bias_slope), (None, None, None));
         assert!(found.mae.is_some());

@@ -129,12 +129,15 @@ struct Shares {
 }
 
 impl Shares {
+    #[expect(
+        clippy::needless_bitwise_bool,
+        reason = "without short cuts many voxels are compared at once"
+    )]
     fn of(volume: &Volume, background: f32) -> Self {
         let (mut n_background, mut equal, mut pairs) = (0_u64, 0_u64, 0_u64);
         for row in volume.values().chunks_exact(volume.shape().0[0]) {
             let (mut equal_in_row, mut pairs_in_row) = (0_u32, 0_u32);
             for (a, b) in row.iter().zip(&row[1..]) {
-                // Without short cuts, so that many voxels are compared at once.
                 let counts = (*a != background) | (*b != background);
                 pairs_in_row += u32::from(counts);
                 equal_in_row += u32::from(counts & (a == b));

@@ -82,7 +82,7 @@ pub fn index_cohorts(
             printer.warning(&format!("{}: {n} skipped: {reason}", cohort.name));
             left_out.push(LeftOut {
                 cohort: cohort.name.clone(),
-                reason: reason.to_string(),
+                reason: reason.clone(),
                 n: *n,
             });
         }

@@ -79,7 +79,9 @@ pub(super) fn integrated(
         }
         let share = (step as f32 + 0.5) / N_STEPS as f32;
         let part = input.batch(lane, 1, |_, voxels| {
-            voxels.iter_mut().for_each(|voxel| *voxel *= share);
+            for voxel in voxels {
+                *voxel *= share;
+            }
         });
         let gradient = derivable.gradient(part)?;
         for (sum, value) in sum.iter_mut().zip(gradient) {

@@ -87,7 +87,7 @@ pub fn saliency(
     let map = lane.pool.install(|| match method {
         SaliencyMethod::Gradient => gradient::times_input(model, input, lane).map(Some),
         SaliencyMethod::Integrated => gradient::integrated(model, input, lane, stop),
-        SaliencyMethod::Occlusion => occlusion::occlusion(model, input, lane, stop),
+        SaliencyMethod::Occlusion => Ok(occlusion::occlusion(model, input, lane, stop)),
     })?;
     if map.iter().flatten().all(|value| value.is_finite()) {
         Ok(map)

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{NetworkInput, ages_years};
-use crate::Error;
 use crate::engine::device::Lane;
 use crate::model_file::Model;
 
@@ -21,7 +20,7 @@ pub(super) fn occlusion(
     input: &NetworkInput,
     lane: &Lane,
     stop: &AtomicBool,
-) -> Result<Option<Vec<f32>>, Error> {
+) -> Option<Vec<f32>> {
     let whole = ages_years(model, input.batch(lane, 1, |_, _| ()));
     let whole = whole.first().copied().unwrap_or(f64::NAN);
     let cubes: Vec<Cube> = cubes(input)
@@ -36,7 +35,7 @@ pub(super) fn occlusion(
     );
     for group in cubes.chunks(BATCH) {
         if stop.load(Ordering::Relaxed) {
-            return Ok(None);
+            return None;
         }
         let batch = input.batch(lane, group.len(), |copy, voxels| {
             for row in group[copy].rows(input) {
@@ -54,7 +53,7 @@ pub(super) fn occlusion(
     }
     let means = sums.iter().zip(&counts);
     let means = means.map(|(sum, count)| (sum / f64::from((*count).max(1))) as f32);
-    Ok(Some(means.collect()))
+    Some(means.collect())
 }
 
 /// A box of voxels.

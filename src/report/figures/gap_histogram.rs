@@ -26,9 +26,9 @@ pub(in crate::report) fn gap_histogram(cases: &[Case]) -> io::Result<String> {
         }
         let all: f64 = counts.iter().sum();
         counts
-            .iter_mut()
-            .for_each(|count| *count *= 100.0 / all.max(1.0));
-        counts
+            .into_iter()
+            .map(|count| 100.0 * count / all.max(1.0))
+            .collect()
     };
     let by_cohort: Vec<Vec<f64>> = cohorts(cases).into_iter().map(shares).collect();
     let edge = |step: usize| (first + step as f64) * STEP_YEARS;
