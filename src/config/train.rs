@@ -186,55 +186,53 @@ pub(crate) fn refuse_first(checks: impl IntoIterator<Item = Check>) -> Result<()
 impl<L> TrainSection<L> {
     /// What the types don't say, the loss apart.
     pub(crate) fn checks(&self) -> Vec<Check> {
-        let train = self;
         let share = |v: f64| (0.0..1.0).contains(&v);
         let positive = |v: f64| v.is_finite() && v > 0.0;
         vec![
-            ("train.epochs", train.epochs > 0, "0, expected at least 1"),
+            ("train.epochs", self.epochs > 0, "0, expected at least 1"),
             (
                 "train.batch_size",
-                train.batch_size > 0,
+                self.batch_size > 0,
                 "0, expected at least 1",
             ),
             (
                 "train.devices",
-                !train.devices.is_empty(),
+                !self.devices.is_empty(),
                 "empty, expected at least one device",
             ),
             (
                 "train.checkpoint.every_steps",
-                train.checkpoint.every_steps > 0,
+                self.checkpoint.every_steps > 0,
                 "0, expected at least 1",
             ),
             (
                 "train.optimizer.learning_rate",
-                positive(train.optimizer.learning_rate),
+                positive(self.optimizer.learning_rate),
                 "not above 0",
             ),
             (
                 "train.optimizer.max_gradient_norm",
-                positive(train.optimizer.max_gradient_norm),
+                positive(self.optimizer.max_gradient_norm),
                 "not above 0",
             ),
             (
                 "train.accumulate",
-                train.accumulate > 0,
+                self.accumulate > 0,
                 "0, expected at least 1",
             ),
             (
                 "train.average",
-                share(train.average),
+                share(self.average),
                 "not from 0 to below 1",
             ),
             (
                 "train.optimizer.momentum",
-                share(train.optimizer.momentum),
+                share(self.optimizer.momentum),
                 "not from 0 to below 1",
             ),
             (
                 "train.optimizer.block_factors",
-                train
-                    .optimizer
+                self.optimizer
                     .block_factors
                     .iter()
                     .all(|factor| positive(*factor)),
@@ -242,28 +240,28 @@ impl<L> TrainSection<L> {
             ),
             (
                 "train.schedule.milestones",
-                train.schedule.milestones.is_sorted()
-                    && train.schedule.milestones.iter().all(|m| share(*m)),
+                self.schedule.milestones.is_sorted()
+                    && self.schedule.milestones.iter().all(|m| share(*m)),
                 "no rising shares from 0 to below 1",
             ),
             (
                 "train.schedule.factor",
-                positive(train.schedule.factor),
+                positive(self.schedule.factor),
                 "not above 0",
             ),
             (
                 "train.checkpoint.every_minutes",
-                train.checkpoint.every_minutes >= 0.0,
+                self.checkpoint.every_minutes >= 0.0,
                 "below 0",
             ),
             (
                 "train.orthogonality.weight",
-                train.orthogonality.weight >= 0.0,
+                self.orthogonality.weight >= 0.0,
                 "below 0",
             ),
             (
                 "train.schedule.warmup",
-                share(train.schedule.warmup),
+                share(self.schedule.warmup),
                 "not a share from 0 to below 1",
             ),
         ]

@@ -12,6 +12,10 @@ use crate::nn::weight::{BASES, Weight, retract};
 
 /// The smallest part of a network between which it can be cut.
 #[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a network has some dozens of units, each with far larger tensors"
+)]
 pub enum Unit {
     /// A stage of the brain CNN.
     ConvStage(ConvStage),

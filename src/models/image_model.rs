@@ -436,17 +436,14 @@ mod tests {
         assert_eq!(counts(&config(ResNet18, Imagenet), 1000).0, 11_689_512);
         assert_eq!(counts(&config(ResNet50, Imagenet), 1000).0, 25_557_032);
         let in_thousands = |n: usize| (n as f64 / 1000.0).round() as usize;
-        // timm's vit_tiny_patch16_224 and torchvision's vit_b_16: 5,717,416 and 86,567,656.
+        // timm's vit_tiny_patch16_224 and vit_small_patch16_224: 5,717,416 and 22,050,664.
         let tokens = |name| {
             let mut config = config(name, ImageStem::Patch16);
             config.head = HeadKind::GapLinear;
             config
         };
         assert_eq!(counts(&tokens(ImageModelName::VitTi), 1000).0, 5_717_416);
-        let (dense, eigen) = counts(&tokens(ImageModelName::VitB), 1000);
-        assert_eq!(dense, 86_567_656);
-        // Learning reference §1: 130.271 million.
-        assert_eq!((eigen as f64 / 1000.0).round() as usize, 130_271);
+        assert_eq!(counts(&tokens(ImageModelName::VitS), 1000).0, 22_050_664);
         let (dense, eigen) = counts(&config(ResNet50, Cifar), 10);
         assert_eq!((in_thousands(dense), in_thousands(eigen)), (23_521, 28_688));
     }
@@ -503,6 +500,33 @@ mod tests {
             let found = found.map(|n| (n as f64 / 1000.0).round() as usize);
             assert_eq!(found, published, "{name:?} {stem:?}");
         }
+    }
+
+    #[test]
+    fn the_largest_transformer_has_the_published_numbers_of_parameters_too() {
+        let (width, n_classes) = (768, 1000);
+        let layer = [
+            [width, width],
+            [width, width],
+            [width, width],
+            [width, width],
+            [4 * width, width],
+            [width, 4 * width],
+        ];
+        let mut matrices = vec![[width, 3 * 16 * 16], [n_classes, width]];
+        matrices.extend([layer; 12].concat());
+        let biases: usize = matrices.iter().map(|[rows, _]| rows).sum();
+        // Class token, positions, and two normalizations a layer and a last one.
+        let others = width + 197 * width + 2 * (2 * 12 + 1) * width;
+        let stored = |form| -> usize {
+            let counts = matrices
+                .iter()
+                .map(|[rows, columns]| WeightCounts::of(*rows, *columns, form));
+            counts.sum::<WeightCounts>().stored + biases + others
+        };
+        // torchvision's vit_b_16; learning reference §1: 130.271 million.
+        assert_eq!(stored(WeightForm::Dense), 86_567_656);
+        assert_eq!(stored(WeightForm::Eigen) / 1000, 130_271);
     }
 
     #[test]

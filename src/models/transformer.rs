@@ -153,7 +153,8 @@ impl EncoderLayer {
         let [batch, width, _, _, tokens] = input.dims();
         let by_token = input.reshape([batch, width, tokens]).swap_dims(1, 2);
         let mut rows = by_token.reshape([batch * tokens, width]);
-        rows = rows.clone() + self.attention(self.before_attention.forward(rows), batch);
+        let normalized = self.before_attention.forward(rows.clone());
+        rows = rows + self.attention(&normalized, batch);
         let wide = gelu(self.widen.forward(self.before_mlp.forward(rows.clone())));
         rows = rows + self.narrow.forward(wide);
         if let Some(norm) = &self.last {
@@ -165,7 +166,7 @@ impl EncoderLayer {
 
     /// # Shapes
     /// `[batch·tokens, width]`, unchanged.
-    fn attention(&self, rows: Tensor<2>, batch: usize) -> Tensor<2> {
+    fn attention(&self, rows: &Tensor<2>, batch: usize) -> Tensor<2> {
         let [n, width] = rows.dims();
         let (tokens, of_head) = (n / batch.max(1), width / self.heads);
         let split = |linear: &Linear| {

@@ -105,7 +105,8 @@ fn find_by_prefix(root: &Path, prefix: &str) -> Option<PathBuf> {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        name.starts_with(prefix) && (name.ends_with(".bin") || name.ends_with(".bin.gz"))
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        name.starts_with(prefix) && matches!(extension, Some("bin" | "gz"))
     })
 }
 

@@ -158,7 +158,9 @@ impl Taps {
                 let even = 1.0 / weights.len() as f64;
                 weights.fill(even);
             } else {
-                weights.iter_mut().for_each(|weight| *weight /= sum);
+                for weight in &mut weights {
+                    *weight /= sum;
+                }
             }
             (first, weights.into_iter().map(|w| w as f32).collect())
         };

@@ -72,8 +72,8 @@ fn apply(image: &Pixels, operation: Operation, strength: f64, sign: f64) -> Pixe
     let factor = 1.0 + 0.9 * signed;
     match operation {
         Operation::Identity => image.clone(),
-        Operation::AutoContrast => by_channel(image, |values| stretched(values)),
-        Operation::Equalize => by_channel(image, |values| equalized(values)),
+        Operation::AutoContrast => by_channel(image, stretched),
+        Operation::Equalize => by_channel(image, equalized),
         Operation::Rotate => {
             let (sin, cos) = (30.0 * signed).to_radians().sin_cos();
             image.mapped([[cos, -sin, 0.0], [sin, cos, 0.0]], GRAY)

@@ -65,6 +65,9 @@ fn with_cuts_of(model: &ModelConfig, cuts: &Cuts) -> ModelConfig {
     }
 }
 
+/// Seconds of each block of a network with the given cuts, on a device.
+type MeasureBlocks<'a> = dyn Fn(Vec<usize>, &Arc<Lane>) -> Result<Vec<f64>, Error> + 'a;
+
 /// A network as far as its placement asks.
 pub(in crate::cli) struct Units<'a> {
     /// Whether gradients cross from block to block.
@@ -78,7 +81,7 @@ pub(in crate::cli) struct Units<'a> {
     /// Numbers of the units that begin a block, the first one included, for cuts that are not measured.
     pub(in crate::cli) starts: &'a dyn Fn(&Cuts) -> Result<Vec<usize>, Error>,
     /// Seconds of each block of the network with the given cuts, on a device.
-    pub(in crate::cli) seconds: &'a dyn Fn(Vec<usize>, &Arc<Lane>) -> Result<Vec<f64>, Error>,
+    pub(in crate::cli) seconds: &'a MeasureBlocks<'a>,
 }
 
 /// The placement of a run of any network, see [`place`].
