@@ -33,7 +33,7 @@ fn record(class: u8, number: u32) -> Vec<u8> {
         for y in 0..32_u32 {
             for x in 0..32_u32 {
                 let along = if class < 5 { x } else { y };
-                let stripe = (along + number) / 4 % 2 == 0;
+                let stripe = ((along + number) / 4).is_multiple_of(2);
                 let bright = u32::from(class) % 5 == channel
                     || u32::from(class) % 5 > 2 && channel != u32::from(class) % 5 - 3;
                 let signal = if stripe && bright { 150 } else { 60 };
@@ -58,7 +58,7 @@ fn write_cifar10(folder: &Path, n_training: u32, n_test: u32) {
 }
 
 fn config(data: &Path, changes: &[&str]) -> VisionConfig {
-    let root = format!("data.root={data:?}");
+    let root = format!("data.root=\"{}\"", data.display());
     let small = [
         &root,
         "data.side=16",
@@ -158,10 +158,12 @@ fn a_resumed_or_pipelined_classifier_ends_with_the_bits_of_an_uninterrupted_one(
     let config = config(data.path(), &mixing);
     let run = |how, stop_after: &[Option<u64>]| {
         let folder = tempfile::tempdir().expect("a folder");
-        let parts = stop_after
-            .iter()
-            .map(|stop| train(&config, how, folder.path(), *stop));
-        parts.last().expect("a training")
+        // One after the other: each goes on where the one before stopped.
+        let mut last = None;
+        for stop in stop_after {
+            last = Some(train(&config, how, folder.path(), *stop));
+        }
+        last.expect("a training")
     };
     let whole = run(How::Sequential, &[None]);
     let resumed = run(How::Sequential, &[Some(3), None]);

@@ -1,5 +1,7 @@
 //! A batch stays within the memory that it was given. The only test of its file: what is measured is the whole process.
 
+#![expect(clippy::expect_used, reason = "what fails in a helper fails its test")]
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -16,15 +18,11 @@ const N_SCANS: usize = 4;
 
 /// The template's head on its own grid, brighter by a little: each scan is another one.
 fn write_head(path: &Path, gain: f32) {
-    let t1 = &template().unwrap().t1;
+    let t1 = &template().expect("the template").t1;
     let values = t1.values().iter().map(|value| value * gain).collect();
     let place = Affine::grid([1.0; 3], t1.world_from_voxel().translation().into());
-    write_nifti(
-        path,
-        &Volume::new(values, t1.shape(), place).unwrap(),
-        "head",
-    )
-    .unwrap();
+    let head = Volume::new(values, t1.shape(), place).expect("a head");
+    write_nifti(path, &head, "head").expect("written");
 }
 
 /// The most resident memory since the last call in bytes, and forgets it; `None` where the system does not tell.
@@ -54,7 +52,7 @@ fn as_many_scans_are_in_work_as_fit_into_the_memory_and_none_that_does_not_fit_a
     let recipe = Recipe::named("coarse").unwrap();
     let (template, stop) = (template().unwrap(), AtomicBool::new(false));
     let run = |max_memory: Option<u64>| {
-        let cache = Cache::open(&tempfile::tempdir_in(folder.path()).unwrap().path()).unwrap();
+        let cache = Cache::open(tempfile::tempdir_in(folder.path()).unwrap().path()).unwrap();
         let batch = Batch {
             read: ReadOptions::default(),
             recipe: &recipe,
@@ -73,7 +71,7 @@ fn as_many_scans_are_in_work_as_fit_into_the_memory_and_none_that_does_not_fit_a
 
     let VoxelShape([x, y, z]) = template.t1.shape();
     let copy = 4 * (x * y * z) as u64;
-    let one_at_a_time = Some(450_000_000);
+    let one_at_a_time = 450_000_000;
     let refused = run(Some(250_000_000));
     assert_eq!(n_done(&refused), 0);
     let ScanOutcome::Refused { reason } = &refused[3].outcome else {
@@ -89,10 +87,10 @@ fn as_many_scans_are_in_work_as_fit_into_the_memory_and_none_that_does_not_fit_a
         println!("skipped: the system does not tell how much memory a process has had");
         return;
     }
-    assert_eq!(n_done(&run(one_at_a_time)), N_SCANS);
+    assert_eq!(n_done(&run(Some(one_at_a_time))), N_SCANS);
     let bounded = peak().unwrap();
     println!("bounded: {} MB", bounded / 1_000_000);
-    assert!(bounded <= one_at_a_time.unwrap(), "{bounded} bytes");
+    assert!(bounded <= one_at_a_time, "{bounded} bytes");
 
     assert_eq!(n_done(&run(None)), N_SCANS);
     let free = peak().unwrap();

@@ -12,7 +12,7 @@ const MAX_SUBJECTS: usize = 99_999;
 /// What to make.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SynthParams {
-    /// Folders and tables; [`write_scan_folder`] takes no notice.
+    /// Folders and tables; [`crate::write_scan_folder`] takes no notice.
     pub layout: SynthLayout,
     /// How many participants; some layouts have several visits of some of them.
     pub n_subjects: usize,

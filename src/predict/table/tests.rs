@@ -247,7 +247,9 @@ fn json_lines_hold_the_rows_and_are_taken_up_where_they_were_cut() {
     let path = folder.path().join("p.jsonl");
     assert_eq!(TableFormat::of_name(&path), TableFormat::Jsonl);
     let mut writer = PredictionWriter::create(&path, TableFormat::Jsonl, 2).unwrap();
-    rows.iter().for_each(|row| writer.write(row).unwrap());
+    for row in &rows {
+        writer.write(row).unwrap();
+    }
     writer.finish().unwrap();
     let bytes = fs_err::read(&path).unwrap();
     assert_eq!(read_predictions(&path).unwrap(), rows);
