@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::cache::{Cache, CacheEntry, CacheKey};
 use crate::error::Error;
 use crate::format::{ReadOptions, open_bytes, read_scan_with};
-use crate::preprocess::{Preprocessed, preprocess_watched};
+use crate::preprocess::{Preprocessed, Stage, preprocess_watched};
 use crate::recipe::Recipe;
 use crate::template::Template;
 
@@ -88,6 +88,26 @@ pub fn preprocess_scans(
         preprocess_watched(scan, batch.read, batch.recipe, batch.template, &mut |_| ())
     };
     run(scans, batch, &make, on_done)
+}
+
+/// Takes one scan through the recipe, or finds it in the cache; `after` hears of each stage as it ends.
+pub fn preprocess_scan(
+    scan: &Path,
+    batch: &Batch<'_>,
+    after: &(dyn Fn(Stage) + Sync),
+) -> ScanReport {
+    let begun = Instant::now();
+    let make = |scan: &Path| {
+        let mut after = |stage| after(stage);
+        preprocess_watched(scan, batch.read, batch.recipe, batch.template, &mut after)
+    };
+    let (outcome, hint) = outcome_of(scan, batch, &make);
+    ScanReport {
+        scan: scan.to_path_buf(),
+        outcome,
+        seconds: begun.elapsed().as_secs_f64(),
+        hint,
+    }
 }
 
 /// As [`preprocess_scans`], whatever makes a result of a scan.

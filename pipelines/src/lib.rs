@@ -29,6 +29,7 @@ pub mod cache;
 mod contact_sheet;
 pub mod outputs;
 pub mod quality_page;
+pub mod scan_layers;
 
 pub mod atomic;
 mod error;

@@ -5,4 +5,4 @@ pub mod table;
 
 mod view;
 
-pub use view::view_predictor;
+pub use view::{prediction_of, view_predictor};
