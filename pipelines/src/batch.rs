@@ -20,7 +20,7 @@ use crate::cache::{Cache, CacheEntry};
 use crate::error::Error;
 use crate::format::ReadOptions;
 use crate::outputs::write_outputs;
-use crate::preprocess::{Preprocessed, preprocess_watched};
+use crate::preprocess::{Preprocessed, Stage, preprocess_watched};
 use crate::recipe::Recipe;
 use crate::template::Template;
 use keys::hash_of;
@@ -121,6 +121,32 @@ pub fn preprocess_scans_with(
         make: &make,
     };
     work.run(scans, on_done)
+}
+
+/// Takes one scan through the recipe, or finds it in the cache; `after` hears of each stage as it ends.
+pub fn preprocess_scan(
+    scan: &Path,
+    batch: &Batch<'_>,
+    after: &(dyn Fn(Stage) + Sync),
+) -> ScanReport {
+    let begun = Instant::now();
+    let make = |scan: &Path| {
+        let mut after = |stage| after(stage);
+        preprocess_watched(scan, batch.read, batch.recipe, batch.template, &mut after)
+    };
+    let work = Work {
+        batch,
+        out: None,
+        max_memory: None,
+        make: &make,
+    };
+    let (outcome, hint) = work.outcome_of(scan, None);
+    ScanReport {
+        scan: scan.to_path_buf(),
+        outcome,
+        seconds: begun.elapsed().as_secs_f64(),
+        hint,
+    }
 }
 
 /// What a scan has to take before it is begun, and of what; `None` where memory is not bounded.

@@ -31,6 +31,7 @@ pub mod map_back;
 pub mod middle_slices;
 pub mod outputs;
 pub mod quality_page;
+pub mod scan_layers;
 
 pub mod atomic;
 mod error;

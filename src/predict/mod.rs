@@ -10,4 +10,4 @@ mod moved;
 mod participants;
 mod view;
 
-pub use view::view_predictor;
+pub use view::{prediction_of, view_predictor};

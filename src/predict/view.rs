@@ -4,26 +4,33 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use brainage_pipelines::batch::{Batch, ScanOutcome, preprocess_scans};
+use brainage_pipelines::batch::{Batch, preprocess_scan};
 use brainage_pipelines::cache::Cache;
 use brainage_pipelines::format::ReadOptions;
+use brainage_pipelines::preprocess::Stage;
+use brainage_pipelines::recipe::Recipe;
 use brainage_pipelines::template::template;
-use brainage_viewer::{Prediction, Predictor};
+use brainage_viewer::{Prediction, Predictor, Progress, share_after, words};
 
-use super::predictor::{AgePredictor, PredictSettings};
+use super::predictor::{AgePredictor, PredictSettings, Visit};
+use super::row::PredictionRow;
 use crate::Error;
 use crate::engine::device::{DeviceName, open_one};
+
+/// Share of the whole that preprocessing is; the rest is the network.
+const PREPROCESSING: f32 = 0.9;
 
 struct ViewPredictor {
     predictor: AgePredictor,
     cache: Cache,
 }
 
-/// A predictor for the viewer, on the CPU; volumes go through the cache in `cache`.
+/// A predictor for the viewer, on the CPU, with the recipe that its scans go through; volumes go through the cache in
+/// `cache`.
 ///
 /// # Errors
 /// Where the model is unusable or the cache cannot be opened.
-pub fn view_predictor(model: &Path, cache: &Path) -> Result<Arc<dyn Predictor>, Error> {
+pub fn view_predictor(model: &Path, cache: &Path) -> Result<(Arc<dyn Predictor>, Recipe), Error> {
     let data = |error: brainage_pipelines::Error| Error::Data(error.to_string());
     let lane = open_one(DeviceName::Cpu)?;
     let predictor = AgePredictor::load(
@@ -32,8 +39,23 @@ pub fn view_predictor(model: &Path, cache: &Path) -> Result<Arc<dyn Predictor>, 
         lane,
         PredictSettings::default(),
     )?;
+    let recipe = predictor.recipe.clone();
     let cache = Cache::open(cache).map_err(data)?;
-    Ok(Arc::new(ViewPredictor { predictor, cache }))
+    Ok((Arc::new(ViewPredictor { predictor, cache }), recipe))
+}
+
+/// A row of `predictions.csv` as the viewer shows it.
+pub fn prediction_of(row: PredictionRow) -> Prediction {
+    Prediction {
+        predicted_age_years: row.predicted_age_years,
+        interval_years: row.interval_years(),
+        corrected_gap_years: row.corrected_gap_years,
+        block_ages_years: row.block_ages_years,
+        qc: row.qc.map(|qc| qc.to_string()).unwrap_or_default(),
+        qc_reasons: row.qc_reasons,
+        model: row.model,
+        error: row.error,
+    }
 }
 
 impl Predictor for ViewPredictor {
@@ -41,37 +63,60 @@ impl Predictor for ViewPredictor {
         self.predictor.name()
     }
 
-    fn predict(&self, path: &Path, progress: &dyn Fn(&str)) -> Result<Prediction, String> {
-        progress("preprocessing");
-        let (never, template) = (
-            AtomicBool::new(false),
-            template().map_err(|e| e.to_string())?,
-        );
+    fn predict(
+        &self,
+        path: &Path,
+        age_years: Option<f64>,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Prediction, String> {
+        let template = template().map_err(|error| error.to_string())?;
         let batch = Batch {
             read: ReadOptions::default(),
             recipe: &self.predictor.recipe,
             template,
             cache: &self.cache,
-            stop: &never,
+            stop: &AtomicBool::new(false),
         };
-        let reports = preprocess_scans(&[path.to_path_buf()], &batch, &|_, _| {});
-        let entry = match reports.into_iter().next().map(|report| report.outcome) {
-            Some(ScanOutcome::Done(entry) | ScanOutcome::Cached(entry)) => entry,
-            Some(ScanOutcome::Refused { reason }) => return Err(reason),
-            None => return Err("the scan was not preprocessed".into()),
+        progress(Progress::new(words(None), 0.0));
+        let (sender, stages) = std::sync::mpsc::channel();
+        let report = std::thread::scope(|scope| {
+            let batch = &batch;
+            let made = scope.spawn(move || {
+                let after = |stage: Stage| {
+                    // Nobody listens any more only if the viewer is closing.
+                    sender.send(stage).ok();
+                };
+                preprocess_scan(path, batch, &after)
+            });
+            for stage in stages {
+                let share = PREPROCESSING * share_after(stage);
+                progress(Progress::new(words(Some(stage)), share));
+            }
+            made.join()
+        });
+        let report = report.map_err(|_| "preprocessing stopped unexpectedly".to_owned())?;
+        progress(Progress::new("predicting", PREPROCESSING));
+        let visit = Visit {
+            age_years,
+            ..Visit::default()
         };
-        progress("predicting");
-        let estimates = self
-            .predictor
-            .predict(&entry)
-            .map_err(|error| error.to_string())?;
-        Ok(Prediction {
-            predicted_age_years: estimates.predicted_age_years(),
-            block_ages_years: estimates.block_ages_years,
-            qc: entry.header.qc.verdict.to_string(),
-            qc_reasons: entry.header.qc.reasons.clone(),
-            model: self.name(),
-            ..Prediction::default()
-        })
+        let mut prediction = prediction_of(self.predictor.row(&report, visit));
+        let is_real = report
+            .outcome
+            .entry()
+            .is_some_and(|entry| !entry.header.synthetic);
+        let models = self.predictor.models().iter();
+        let n_synthetic: usize = models
+            .map(|model| model.description.facts.training.n_synthetic)
+            .sum();
+        if is_real && n_synthetic > 0 {
+            prediction.qc_reasons.push(format!(
+                "{n_synthetic} training scans of this model were synthetic heads: its age of a real scan means nothing"
+            ));
+        }
+        match prediction.error {
+            Some(reason) => Err(reason),
+            None => Ok(prediction),
+        }
     }
 }

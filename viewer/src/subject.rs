@@ -9,10 +9,15 @@ pub struct Subject {
     pub name: String,
     /// The scan file.
     pub path: PathBuf,
+    /// The cohort it belongs to; `None` where it isn't known.
+    pub cohort: Option<String>,
     /// Chronological age at the scan; `None` where it isn't known.
     pub age_years: Option<f64>,
     /// What a model said; `None` where none was asked.
     pub prediction: Option<Prediction>,
+    /// A volume that says where the model looked, in the scan's world or, where its name has `space-MNI`, the
+    /// template's; `None` where there is none.
+    pub saliency: Option<PathBuf>,
 }
 
 /// What a model said about one scan; one row of `predictions.csv`.
@@ -20,6 +25,8 @@ pub struct Subject {
 pub struct Prediction {
     /// Predicted age; `None` where the scan was refused.
     pub predicted_age_years: Option<f64>,
+    /// Lower and upper end of the interval that the age lies in, as the model says.
+    pub interval_years: Option<[f64; 2]>,
     /// Predicted − chronological age after the correction of age bias.
     pub corrected_gap_years: Option<f64>,
     /// Estimates of the heads of blocks 1 to K, in the order of the network.
@@ -49,14 +56,38 @@ pub(crate) enum QcLevel {
     Unknown,
 }
 
+impl QcLevel {
+    /// From the worst to what says nothing.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Refused,
+        Self::Fail,
+        Self::Warn,
+        Self::Pass,
+        Self::Unknown,
+    ];
+
+    /// One word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Fail => "fail",
+            Self::Warn => "warn",
+            Self::Pass => "pass",
+            Self::Unknown => "–",
+        }
+    }
+}
+
 impl Subject {
     /// A scan of which nothing is known but its file; named after it.
     pub fn from_path(path: PathBuf) -> Self {
         Self {
             name: scan_name(&path),
             path,
+            cohort: None,
             age_years: None,
             prediction: None,
+            saliency: None,
         }
     }
 
@@ -93,7 +124,7 @@ fn scan_name(path: &Path) -> String {
         .file_name()
         .unwrap_or(path.as_os_str())
         .to_string_lossy();
-    [".nii.gz", ".nii", ".mgz", ".mgh"]
+    [".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".vol"]
         .iter()
         .find_map(|ending| name.strip_suffix(ending))
         .unwrap_or(&name)

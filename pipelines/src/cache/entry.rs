@@ -68,6 +68,23 @@ pub struct CacheEntry {
 }
 
 impl CacheEntry {
+    /// Opens an entry by its file, wherever that lies.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read; [`Error::CacheEntry`] if it is no whole entry of this version.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file = MappedFile::open(path).map_err(Error::io("reading the cache entry", path))?;
+        let whole = take_apart(file.bytes());
+        let (header, _) = whole.map_err(|problem| Error::CacheEntry {
+            problem,
+            path: path.to_path_buf(),
+        })?;
+        Ok(Self {
+            header,
+            path: path.to_path_buf(),
+        })
+    }
+
     /// The voxels, x fastest.
     ///
     /// # Errors

@@ -306,6 +306,20 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_opened_by_its_file_wherever_that_lies() {
+        let store = store();
+        let entry = store.put(&result(1.0));
+        let moved = store.folder.path().join("moved.vol");
+        fs_err::copy(&entry.path, &moved).unwrap();
+        let opened = CacheEntry::open(&moved).unwrap();
+        assert_eq!(opened.header, entry.header);
+        assert_eq!(opened.values_f32().unwrap(), entry.values_f32().unwrap());
+        fs_err::write(&moved, b"BRAINVOL").unwrap();
+        let refused = CacheEntry::open(&moved).unwrap_err().to_string();
+        assert!(refused.contains("moved.vol"), "{refused}");
+    }
+
+    #[test]
     fn an_entry_comes_back_as_it_was_put() {
         let store = store();
         let original = result(1.0);

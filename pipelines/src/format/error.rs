@@ -232,6 +232,9 @@ pub enum ReadProblem {
     /// Nothing but NaN and infinity.
     #[error("no finite voxels (NaN)")]
     NoFiniteVoxels,
+    /// Whoever watched the reading stopped it.
+    #[error("reading was stopped")]
+    Stopped,
     /// The system gave no memory.
     #[error("not enough memory for {bytes} bytes of voxels")]
     Memory {

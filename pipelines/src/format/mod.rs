@@ -7,6 +7,7 @@
 //! What the bytes are decides, never the name. Where a file leaves open what is meant (several volumes, Analyze 7.5
 //! without its left and right), [`ReadOptions`] says it or the file is refused.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 mod name;
@@ -144,6 +145,19 @@ pub fn read_scan(path: &Path) -> Result<Scan, ReadError> {
 /// As [`read_scan`]; [`ReadProblem::NoSuchVolume`] for a volume that the file does not have.
 pub fn read_scan_with(path: &Path, options: ReadOptions) -> Result<Scan, ReadError> {
     OpenScan::open(path, options)?.into_scan()
+}
+
+/// As [`read_scan_with`]; `on_slab` hears again and again which share of the voxels, 0 to 1, has been read, and stops
+/// the reading with [`ControlFlow::Break`].
+///
+/// # Errors
+/// As [`read_scan_with`], and [`ReadProblem::Stopped`].
+pub fn read_scan_watched(
+    path: &Path,
+    options: ReadOptions,
+    on_slab: &mut dyn FnMut(f32) -> ControlFlow<()>,
+) -> Result<Scan, ReadError> {
+    OpenScan::open(path, options)?.into_scan_watched(on_slab)
 }
 
 /// Reads a T1 scan: as [`read_scan`] followed by [`check_t1`], but the geometry is judged before the voxels are read.

@@ -4,6 +4,7 @@
 //! voxels come from [`super::content`] slab by slab and are converted and turned at once ([`super::arriving`]), so that the
 //! raw bytes of the whole volume are never in memory.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::arriving::{Arriving, SLAB};
@@ -20,6 +21,9 @@ use crate::orient::Reorientation;
 
 /// Deflate makes at most so many bytes of one.
 const DEFLATE_LIMIT: u64 = 1032;
+
+/// Hears which share of the voxels has been read, and says whether to go on.
+pub(super) type OnSlab<'a> = dyn FnMut(f32) -> ControlFlow<()> + 'a;
 
 /// A scan file whose header is understood and whose voxels come next.
 pub(super) struct OpenScan {
@@ -118,18 +122,26 @@ impl OpenScan {
     ///
     /// # Errors
     /// Several volumes, truncated or corrupt data, hardly any finite voxel, no memory.
-    pub(super) fn into_scan(mut self) -> Result<Scan, ReadError> {
+    pub(super) fn into_scan(self) -> Result<Scan, ReadError> {
+        self.into_scan_watched(&mut |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`OpenScan::into_scan`]; `on_slab` hears which share of the voxels is there, and may stop the reading.
+    ///
+    /// # Errors
+    /// As [`OpenScan::into_scan`], and [`ReadProblem::Stopped`].
+    pub(super) fn into_scan_watched(mut self, on_slab: &mut OnSlab<'_>) -> Result<Scan, ReadError> {
         let path = std::mem::take(&mut self.voxels_path);
-        self.into_scan_unnamed()
+        self.into_scan_unnamed(on_slab)
             .map_err(|problem| problem.at(&path))
     }
 
-    fn into_scan_unnamed(mut self) -> Result<Scan, ReadProblem> {
+    fn into_scan_unnamed(mut self, on_slab: &mut OnSlab<'_>) -> Result<Scan, ReadProblem> {
         let volume = self.chosen_volume()?;
         self.check_length()?;
         let place = self.header.world_from_stored;
         let reorientation = Reorientation::to_ras_plus(self.layout.shape, place);
-        let values = self.read_voxels(volume, &reorientation)?;
+        let values = self.read_voxels(volume, &reorientation, on_slab)?;
         let count = self.layout.n_volumes;
         if count > 1 {
             let warning = format!("volume {volume} of 0 to {} was read", count - 1);
@@ -188,6 +200,7 @@ impl OpenScan {
         &mut self,
         volume: usize,
         reorientation: &Reorientation,
+        on_slab: &mut OnSlab<'_>,
     ) -> Result<Vec<f32>, ReadProblem> {
         let n_voxels = self.layout.shape.n_voxels();
         let std::ops::Range { start, end } = self.layout.span_of(volume);
@@ -204,6 +217,10 @@ impl OpenScan {
                 return Err(self.truncated(end));
             }
             not_finite += arriving.take(raw, &self.decoder)?;
+            let share = 1.0 - arriving.n_missing() as f32 / n_voxels as f32;
+            if on_slab(share).is_break() {
+                return Err(ReadProblem::Stopped);
+            }
         }
         let values = arriving.finish()?;
         // Those after it count as much: their checksum is that of the whole file.
@@ -355,5 +372,30 @@ mod tests {
         assert!(message(&folder.path().join("new\nline.nii")).starts_with("file not found: `"));
         assert!(!message(&folder.path().join("new\nline.nii")).contains('\n'));
         assert!(message(Path::new("/dev/null")).starts_with("not a regular file"));
+    }
+
+    #[test]
+    fn a_watched_reading_tells_its_share_and_can_be_stopped() {
+        use super::super::{read_scan_watched, write_nifti};
+        use crate::space::{Affine, VoxelShape};
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.nii");
+        // 640 kB of f32: three slabs.
+        let shape = VoxelShape([40, 40, 100]);
+        let values = (0..shape.n_voxels()).map(|i| i as f32).collect();
+        let volume = Volume::new(values, shape, Affine::identity()).unwrap();
+        write_nifti(&path, &volume, "").unwrap();
+        let mut shares = Vec::new();
+        let options = ReadOptions::default();
+        let scan = read_scan_watched(&path, options, &mut |share| {
+            shares.push(share);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(scan.unwrap().volume, volume);
+        assert!(shares.len() >= 3 && shares.is_sorted(), "{shares:?}");
+        assert_eq!(shares.last(), Some(&1.0));
+        let stopped = read_scan_watched(&path, options, &mut |_| ControlFlow::Break(()));
+        assert!(stopped.unwrap_err().to_string().contains("stopped"));
     }
 }

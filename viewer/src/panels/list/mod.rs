@@ -1,0 +1,4 @@
+//! The list of scans: sorted, filtered, searched.
+
+pub(crate) mod data;
+pub(crate) mod ui;

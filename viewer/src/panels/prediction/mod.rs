@@ -1,0 +1,4 @@
+//! What the model says of the selected scan.
+
+pub(crate) mod data;
+pub(crate) mod ui;

@@ -1,0 +1,11 @@
+//! The slices: panes of one plane each, or a mosaic, with what can be done in them.
+
+pub(crate) mod data;
+pub(crate) mod ui;
+
+mod mosaic;
+mod overlay;
+mod pane;
+mod texture;
+
+pub(crate) use texture::{Budget, Textures};

@@ -1,0 +1,192 @@
+//! Many slices of one plane at once. The crosshair is drawn in the tile of its slice and nowhere else.
+
+use eframe::egui::{self, Color32, PointerButton, Pos2, Rect, Sense, StrokeKind, Ui, Vec2};
+
+use super::data::mosaic;
+use super::overlay;
+use super::pane::{WHOLE, wheel_notches};
+use super::ui::SlicesPanel;
+use crate::image::compose::{Half, SliceParams};
+use crate::image::plane::{PaneGeometry, Plane};
+use crate::image::sample::Cut;
+use crate::settings::WheelAction;
+use crate::state::ViewState;
+use crate::theme;
+
+/// Where a tile lies and which slice it is.
+struct Tile {
+    rect: Rect,
+    index: usize,
+    geometry: PaneGeometry,
+}
+
+/// Shows the mosaic and lets it change the view.
+pub(super) fn mosaic_ui(
+    ui: &mut Ui,
+    plane: Plane,
+    panel: &mut SlicesPanel<'_>,
+    view: &mut ViewState,
+) {
+    let (rect, response) = ui.allocate_exact_size(ui.available_size(), Sense::click_and_drag());
+    let through = plane.axes()[2];
+    let (tiles, scale) = tiles(rect, plane, panel, view);
+    let pressed =
+        response.is_pointer_button_down_on() && ui.input(|input| input.pointer.primary_down());
+    if (pressed || response.clicked())
+        && let Some(point) = response.interact_pointer_pos()
+        && let Some(tile) = tiles.iter().find(|tile| tile.rect.contains(point))
+    {
+        go_to(plane, tile, point, view);
+        response.request_focus();
+    }
+    if response.dragged_by(PointerButton::Secondary) {
+        view.drag_window(response.drag_delta(), panel.settings.level_drag);
+    }
+    if response.contains_pointer() {
+        let with_command = panel.settings.wheel == WheelAction::Zoom;
+        let steps = wheel_notches(ui, response.id, with_command);
+        view.step(through, steps);
+    }
+    view.active = plane;
+    let n = tiles.len();
+    response.widget_info(|| {
+        let at = view.crosshair[through] + 1;
+        egui::WidgetInfo {
+            current_text_value: Some(format!("{n} slices, crosshair in slice {at}")),
+            ..egui::WidgetInfo::labeled(egui::Role::Image, true, format!("{} mosaic", plane.name()))
+        }
+    });
+    // What the input changed shows at once.
+    let tiles = tiles_again(tiles, rect, plane, panel, view);
+    paint(ui, rect, plane, &tiles, scale, panel, view);
+    if response.has_focus() {
+        panel.focused = true;
+        let painter = ui.painter_at(rect);
+        painter.rect_stroke(rect, 0.0, theme::focus(), StrokeKind::Inside);
+    }
+}
+
+fn go_to(plane: Plane, tile: &Tile, point: Pos2, view: &mut ViewState) {
+    let [column_axis, row_axis, through] = plane.axes();
+    let [column, row] = tile.geometry.voxel_at(point);
+    view.go_to(column_axis, column);
+    view.go_to(row_axis, row);
+    view.go_to(through, tile.index);
+}
+
+fn tiles_again(
+    tiles: Vec<Tile>,
+    rect: Rect,
+    plane: Plane,
+    panel: &SlicesPanel<'_>,
+    view: &ViewState,
+) -> Vec<Tile> {
+    let at = view.crosshair[plane.axes()[2]];
+    if tiles.iter().any(|tile| tile.index == at) {
+        tiles
+    } else {
+        self::tiles(rect, plane, panel, view).0
+    }
+}
+
+fn tiles(rect: Rect, plane: Plane, panel: &SlicesPanel<'_>, view: &ViewState) -> (Vec<Tile>, f32) {
+    let grid = &panel.scene.grid;
+    let through = plane.axes()[2];
+    let size_mm = plane.size_mm(grid);
+    let mosaic = mosaic(
+        panel.scene.content[through],
+        view.crosshair[through],
+        panel.settings.mosaic.0,
+        rect.size(),
+        size_mm,
+    );
+    let size = rect.size() / Vec2::new(mosaic.columns as f32, mosaic.rows.max(1) as f32);
+    let room = (size - Vec2::splat(2.0)).max(Vec2::splat(1.0)) / size_mm;
+    let scale = room.x.min(room.y).max(1e-3);
+    let tile = |(i, index): (usize, usize)| {
+        let place = Vec2::new((i % mosaic.columns) as f32, (i / mosaic.columns) as f32);
+        let rect = Rect::from_min_size(rect.min + place * size, size);
+        Tile {
+            rect,
+            index,
+            geometry: PaneGeometry::new(grid, plane, panel.settings.sides, rect.center(), scale),
+        }
+    };
+    (
+        mosaic.slices.into_iter().enumerate().map(tile).collect(),
+        scale,
+    )
+}
+
+fn paint(
+    ui: &Ui,
+    rect: Rect,
+    plane: Plane,
+    tiles: &[Tile],
+    scale: f32,
+    panel: &mut SlicesPanel<'_>,
+    view: &ViewState,
+) {
+    let [column_axis, row_axis, through] = plane.axes();
+    let (scene, settings) = (panel.scene, panel.settings);
+    let painter = ui.painter_at(rect);
+    painter.rect_filled(rect, 0.0, theme::PANE);
+    panel
+        .textures
+        .mosaic
+        .resize_with(tiles.len(), Default::default);
+    for (tile, texture) in tiles.iter().zip(&mut panel.textures.mosaic) {
+        let params = SliceParams {
+            cut: Cut {
+                plane,
+                index: tile.index,
+            },
+            sides: settings.sides,
+            window_level: view.window_level,
+            interpolation: settings.interpolation,
+            layers: settings.layers,
+            half: Half::Before,
+        };
+        let painter = painter.with_clip_rect(tile.rect);
+        let id = texture.get(ui.ctx(), scene, &params, panel.budget);
+        painter.image(id, tile.geometry.image, WHOLE, Color32::WHITE);
+        let size = params.cut.size(&scene.grid);
+        let opacity = settings.layers.mask.opacity;
+        overlay::outline(
+            &painter,
+            tile.geometry.image,
+            size,
+            texture.outline(),
+            opacity,
+        );
+        // What is on the screen decides: a texture may be a frame behind.
+        let shown = texture
+            .shown()
+            .map_or(tile.index, |params| params.cut.index);
+        if shown == view.crosshair[through] {
+            if settings.marks.crosshair {
+                let at = [view.crosshair[column_axis], view.crosshair[row_axis]];
+                overlay::crosshair(&painter, tile.rect, tile.geometry.point_at(at));
+            }
+            painter.rect_stroke(tile.rect, 0.0, theme::focus(), StrokeKind::Inside);
+        }
+        let mut index = [0; 3];
+        index[through] = shown;
+        let mm = scene.grid.world_mm(index)[through];
+        overlay::title(&painter, tile.rect, &format!("{}   {mm:.0} mm", shown + 1));
+        if settings.marks.letters {
+            let [left, right, _, _] = plane.letters(settings.sides);
+            overlay::letters(
+                &painter,
+                tile.rect,
+                [left, right, ' ', ' '],
+                theme::SMALL_SIZE,
+            );
+        }
+    }
+    overlay::badge(&painter, rect, settings.sides.convention.name());
+    if settings.marks.scale_bar {
+        let width = tiles.first().map_or(rect.width(), |tile| tile.rect.width());
+        overlay::scale_bar(&painter, rect, width, scale);
+    }
+}
