@@ -7,13 +7,16 @@ use std::sync::Arc;
 use brainage_cohorts::CohortIndex;
 use brainage_pipelines::cache::Cache;
 use brainage_pipelines::format::find_scans;
+use brainage_pipelines::outputs::stem_of;
 use brainage_pipelines::recipe::Recipe;
 use brainage_viewer::{
     Preprocessing, Start, StartLayout, StartPanel, Subject, ViewerParams, measure_frames,
     open_window, screenshot,
 };
+use clap::ValueEnum as _;
 
 use crate::predict::row::PredictionRow;
+use crate::predict::saliency::SaliencyMethod;
 use crate::predict::table::read_predictions;
 use crate::predict::{prediction_of, view_predictor};
 
@@ -224,17 +227,18 @@ fn is_opened_later(path: &Path) -> bool {
     path.exists() && (has("vol") || has("csv") || (path.is_dir() && no_scans()))
 }
 
-/// The map of a scan, if the folder has one.
+/// The map of a scan, if the folder has one: one of a method that `predict --saliency` offers, or one of another program.
 fn saliency_of(folder: &Path, scan: &Path) -> Option<PathBuf> {
-    let name = scan.file_name()?.to_string_lossy().into_owned();
-    let bare = [".nii.gz", ".nii", ".mgz", ".mgh"]
-        .iter()
-        .find_map(|ending| name.strip_suffix(ending));
-    let stem = bare.unwrap_or(&name);
-    ["_space-MNI_saliency.nii.gz", "_saliency.nii.gz"]
-        .iter()
-        .map(|ending| folder.join(format!("{stem}{ending}")))
-        .find(|path| path.is_file())
+    let stem = stem_of(scan);
+    let methods = SaliencyMethod::value_variants().iter();
+    let methods = methods.map(|method| format!("-{}", method.name()));
+    let mut names = methods.chain([String::new()]).flat_map(|method| {
+        ["_space-MNI", ""].map(|space| format!("{stem}{space}_saliency{method}.nii.gz"))
+    });
+    names.find_map(|name| {
+        let path = folder.join(name);
+        path.is_file().then_some(path)
+    })
 }
 
 /// A file of a run, if it is there yet.

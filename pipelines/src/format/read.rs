@@ -384,7 +384,7 @@ mod tests {
         // 640 kB of f32: three slabs.
         let shape = VoxelShape([40, 40, 100]);
         let values = (0..shape.n_voxels()).map(|i| i as f32).collect();
-        let volume = Volume::new(values, shape, Affine::identity()).unwrap();
+        let volume = crate::Volume::new(values, shape, Affine::identity()).unwrap();
         write_nifti(&path, &volume, "").unwrap();
         let mut shares = Vec::new();
         let options = ReadOptions::default();
