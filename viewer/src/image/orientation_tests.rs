@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use brainage_pipelines::orient::into_ras_plus;
+use brainage_pipelines::orient::to_ras_plus;
 use brainage_pipelines::{Affine, Volume, VoxelShape};
 use eframe::egui::{Color32, Pos2, Vec2, pos2};
 
@@ -77,7 +77,7 @@ fn stored(axes: [usize; 3], flipped: [bool; 3], turn: &Affine) -> Volume {
 }
 
 fn scene(stored: Volume) -> Scene {
-    let (volume, _) = into_ras_plus(stored);
+    let (volume, _) = to_ras_plus(&stored);
     let presets = Presets::of(volume.values());
     Scene::of_volume(1, Arc::new(volume), presets)
 }
