@@ -94,7 +94,7 @@ impl Predictor for ViewPredictor {
             }
             made.join()
         });
-        let report = report.map_err(|_| "preprocessing stopped unexpectedly".to_owned())?;
+        let report = report.map_err(|_panic| "preprocessing stopped unexpectedly".to_owned())?;
         progress(Progress::new("predicting", PREPROCESSING));
         let visit = Visit {
             age_years,

@@ -145,7 +145,7 @@ impl History {
             Some(settled) => {
                 let before = std::mem::replace(settled, now.clone());
                 let goes_on = time_secs - self.settled_at_secs < ONE_CHANGE_SECONDS;
-                if !(goes_on && !self.past.is_empty()) {
+                if !goes_on || self.past.is_empty() {
                     self.past.push(before);
                 }
                 if self.past.len() > UNDO_DEPTH {

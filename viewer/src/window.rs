@@ -73,7 +73,7 @@ pub fn measure_frames(params: ViewerParams, n_frames: usize) -> Result<FrameTime
         }))
     })?;
     let times = times.lock().map(|times| times.clone());
-    times.map_err(|_| Error::Window {
+    times.map_err(|_poisoned| Error::Window {
         reason: "the window failed while it was measured".into(),
     })
 }

@@ -46,7 +46,7 @@ fn settle(window: &mut Window) {
 
 /// Steps until something that a thread does is done.
 fn wait_until(window: &mut Window, what: &str, is_done: impl Fn(&Viewer) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !is_done(viewer(window)) {
         assert!(Instant::now() < deadline, "{what} did not end");
         std::thread::yield_now();

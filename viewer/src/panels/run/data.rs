@@ -130,14 +130,15 @@ impl Curves {
             .filter_map(|block| block.validation.last().or(block.epochs.last()))
             .map(|[_, mae]| format!("{mae:.1}"))
             .collect();
-        let mut line = format!("{} steps, {} epochs", self.n_steps, self.n_epochs);
+        let line = format!("{} steps, {} epochs", self.n_steps, self.n_epochs);
         if !last.is_empty() {
             let of = if self.blocks.iter().any(|block| !block.validation.is_empty()) {
                 "validation"
             } else {
                 "training"
             };
-            line += &format!("; last {of} MAE by block {} years", last.join(", "));
+            let last = last.join(", ");
+            return format!("{line}; last {of} MAE by block {last} years");
         }
         line
     }
