@@ -468,6 +468,8 @@ fn dropped_folders_are_searched_and_a_run_brings_its_curves() {
         let run = viewer.run.as_ref().unwrap();
         run.curves.as_ref().is_ok_and(|curves| curves.n_epochs == 1)
     });
+    // What was read is on the screen with the next frame.
+    window.run();
     window.get_by_label("9 steps, 1 epochs; last training MAE by block 9.5, 8.5 years");
 }
 
