@@ -88,6 +88,7 @@ impl Curves {
                 mae_years,
             } => {
                 self.n_epochs = epoch + 1;
+                self.n_steps = self.n_steps.max(step);
                 for (block, mae) in self.with(mae_years) {
                     block.epochs.push([step as f64, mae]);
                 }
