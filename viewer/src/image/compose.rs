@@ -82,30 +82,29 @@ pub(crate) fn draw_slice(scene: &Scene, params: &SliceParams) -> SlicePicture {
             params.cut,
         )
     });
-    let (base, window) = match (&scene.after, params.half) {
+    let (mut base, window) = match (&scene.after, params.half) {
         (Some(After::Volume(placed, window)), Half::After) => {
             (sampled(placed, params.interpolation), *window)
-        }
-        (Some(After::Corrected), Half::After) => {
-            let mut base = sampled(&scene.base, params.interpolation);
-            if let Some(field) = &scene.bias_field {
-                let field = sampled(field, Interpolation::Linear);
-                for (value, field) in base.iter_mut().zip(field) {
-                    *value /= field.max(1e-3);
-                }
-            }
-            if let Some(mask) = &mask {
-                for (value, inside) in base.iter_mut().zip(mask) {
-                    *value = if *inside { *value } else { f32::NAN };
-                }
-            }
-            (base, params.window_level)
         }
         _ => (
             sampled(&scene.base, params.interpolation),
             params.window_level,
         ),
     };
+    if let (Some(After::Corrected), Half::After, Some(field)) =
+        (&scene.after, params.half, &scene.bias_field)
+    {
+        let field = sampled(field, Interpolation::Linear);
+        for (value, field) in base.iter_mut().zip(field) {
+            *value /= field.max(1e-3);
+        }
+    }
+    // What was preprocessed is nothing outside the mask; its 0 may be any gray.
+    if let (Some(mask), true) = (&mask, scene.base_is_masked || params.half == Half::After) {
+        for (value, inside) in base.iter_mut().zip(mask) {
+            *value = if *inside { *value } else { f32::NAN };
+        }
+    }
     let mut pixels: Vec<[u8; 3]> = base.iter().map(|value| [window.gray(*value); 3]).collect();
     let layers = params.layers;
     if let (Some(template), true) = (&scene.template, layers.template.shown) {

@@ -63,6 +63,8 @@ pub(crate) struct Scene {
     pub(crate) base: Placed<f32>,
     /// Windows that suit it.
     pub(crate) presets: Presets,
+    /// Whether it is nothing outside the mask.
+    pub(crate) base_is_masked: bool,
     /// The scan after preprocessing.
     pub(crate) after: Option<After>,
     /// The brain.
@@ -168,6 +170,7 @@ impl Scene {
             grid,
             base,
             presets,
+            base_is_masked: false,
             after: None,
             mask: None,
             template: None,

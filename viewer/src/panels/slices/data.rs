@@ -74,6 +74,7 @@ pub(crate) fn scene_of(
                 Placed::new(mask, &prepared_from_scene, &grid)
             }
         });
+        scene.base_is_masked = scan.space == Space::Template;
         scene.bias_field = on_scan
             .and_then(|on_scan| on_scan.bias_field.clone())
             .map(|field| Placed::new(Voxels::Shared(field), &scan_from_scene, &grid));
