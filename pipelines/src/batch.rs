@@ -223,15 +223,14 @@ impl Work<'_> {
             Some((memory, bytes)) => Some(memory.take(bytes, scan)?),
             None => None,
         };
-        let (outcome, brain) = match cached {
-            Some(entry) => (ScanOutcome::Cached(entry), None),
-            None => {
-                let result = (self.make)(scan)?;
-                // The bytes that were preprocessed decide the key, even if the file has changed since it was looked up.
-                let key = key_of(result.file_hash);
-                let entry = cache.put(&key, &result, recipe, scan)?;
-                (ScanOutcome::Done(entry), result.brain)
-            }
+        let (outcome, brain) = if let Some(entry) = cached {
+            (ScanOutcome::Cached(entry), None)
+        } else {
+            let result = (self.make)(scan)?;
+            // The bytes that were preprocessed decide the key, even if the file has changed since it was looked up.
+            let key = key_of(result.file_hash);
+            let entry = cache.put(&key, &result, recipe, scan)?;
+            (ScanOutcome::Done(entry), result.brain)
         };
         if let (Some(out), Some(entry)) = (self.out, outcome.entry()) {
             // Of the entry, so that the files are the same whether it was there before or not.

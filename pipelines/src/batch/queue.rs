@@ -111,7 +111,7 @@ mod tests {
         let two = rayon::ThreadPoolBuilder::new().num_threads(2).build();
         let nested = |_: usize| {
             // Waiting for these, a thread looks for other work in its pool.
-            rayon::join(|| std::thread::yield_now(), || std::thread::yield_now());
+            rayon::join(std::thread::yield_now, std::thread::yield_now);
             assert!(InWork::begin().is_none());
         };
         let done = two.unwrap().install(|| in_order(&order, 2, nested));

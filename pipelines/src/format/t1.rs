@@ -134,10 +134,9 @@ impl Shares {
         for row in volume.values().chunks_exact(volume.shape().0[0]) {
             let (mut equal_in_row, mut pairs_in_row) = (0_u32, 0_u32);
             for (a, b) in row.iter().zip(&row[1..]) {
-                // Without short cuts, so that many voxels are compared at once.
-                let counts = (*a != background) | (*b != background);
+                let counts = *a != background || *b != background;
                 pairs_in_row += u32::from(counts);
-                equal_in_row += u32::from(counts & (a == b));
+                equal_in_row += u32::from(counts && a == b);
             }
             let dark = row.iter().map(|value| u32::from(*value == background));
             n_background += u64::from(dark.sum::<u32>());
