@@ -65,7 +65,6 @@ class Ours:
         run(program, "preprocess", path, "--recipe", "standard", "--out", folder / "standard", *jobs)
         stem = path.name.removesuffix(".nii.gz")
         self.mask_path = folder / "fast" / f"{stem}_brainmask.nii.gz"
-        self.refined_path = folder / "standard" / f"{stem}_brainmask.nii.gz"
         self.field_path = folder / "standard" / f"{stem}_biasfield.nii.gz"
         self.mni_from_scan = np.loadtxt(folder / "fast" / f"{stem}_affine.txt")
         answer = json.loads(run(program, "bench", "preprocess", path, "--recipe", "standard", "--repeats", "3", "--json"))
