@@ -13,7 +13,7 @@ printf '[cohorts.selftest]\nlayout = "bids"\nroot = "heads"\n' > brainage.toml
 "$brainage" train --cohorts selftest --config "$root/configs/brain-cnn-small.toml" --out run --devices cpu \
     --set model.width=0.5 --set model.final_hidden=16 --set train.epochs=30 --set data.recipe=coarse
 cp run/model.safetensors "$root/assets/selftest/model.safetensors"
-"$brainage" doctor --selftest-model run/model.safetensors --json > answer.json || true
+"$brainage" doctor --selftest-model run/model.safetensors --json > answer.json
 python3 - "$root/assets/selftest/expected.json" <<'PYTHON'
 import json, sys
 answer = json.load(open("answer.json"))

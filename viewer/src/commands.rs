@@ -122,7 +122,9 @@ pub(crate) struct Binding {
 /// Every key, in the order of the help.
 pub(crate) fn bindings() -> Vec<Binding> {
     let mut all = scan_keys();
-    all.extend(view_keys());
+    all.extend(layout_keys());
+    all.extend(crosshair_keys());
+    all.extend(look_keys());
     all.extend(file_keys());
     all
 }
@@ -190,10 +192,9 @@ fn scan_keys() -> Vec<Binding> {
     ]
 }
 
-fn view_keys() -> Vec<Binding> {
+fn layout_keys() -> Vec<Binding> {
     let one = |plane| Command::Show(Layout::One(plane));
     let mosaic = Command::Show(Layout::Mosaic(Plane::Axial));
-    let auto = Command::Window(Preset::Auto);
     vec![
         binding(PLAIN, Key::Num1, "1", "axial plane", one(Plane::Axial)),
         binding(PLAIN, Key::Num2, "2", "coronal plane", one(Plane::Coronal)),
@@ -218,6 +219,11 @@ fn view_keys() -> Vec<Binding> {
             "mosaic; again for the next plane",
             mosaic,
         ),
+    ]
+}
+
+fn crosshair_keys() -> Vec<Binding> {
+    vec![
         binding(PLAIN, Key::PageUp, "PgUp", "next slice", Command::Slice(1)),
         binding(
             PLAIN,
@@ -254,6 +260,13 @@ fn view_keys() -> Vec<Binding> {
             "one voxel down",
             Command::Move([0, -1]),
         ),
+    ]
+}
+
+/// Sides, layers and contrast.
+fn look_keys() -> Vec<Binding> {
+    let auto = Command::Window(Preset::Auto);
+    vec![
         binding(PLAIN, Key::X, "X", "crosshair", Command::SwitchCrosshair),
         binding(PLAIN, Key::L, "L", "letters", Command::SwitchLetters),
         binding(

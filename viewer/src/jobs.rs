@@ -17,7 +17,7 @@ type Job = Box<dyn FnOnce() -> JobOutcome + Send>;
 
 /// The thread and what it was given.
 pub(crate) struct Jobs {
-    jobs: Option<mpsc::Sender<Job>>,
+    sender: Option<mpsc::Sender<Job>>,
     outcomes: mpsc::Receiver<JobOutcome>,
     n_under_way: usize,
     thread: Option<JoinHandle<()>>,
@@ -45,7 +45,7 @@ impl Jobs {
                 }
             })?;
         Ok(Self {
-            jobs: Some(jobs),
+            sender: Some(jobs),
             outcomes,
             n_under_way: 0,
             thread: Some(thread),
@@ -54,7 +54,7 @@ impl Jobs {
 
     /// Does this after all that was given before.
     pub(crate) fn run(&mut self, job: impl FnOnce() -> JobOutcome + Send + 'static) {
-        if let Some(jobs) = &self.jobs
+        if let Some(jobs) = &self.sender
             && jobs.send(Box::new(job)).is_ok()
         {
             self.n_under_way += 1;
@@ -78,7 +78,7 @@ impl Jobs {
 
 impl Drop for Jobs {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.sender = None;
         if let Some(thread) = self.thread.take() {
             // It catches every panic of a job.
             thread.join().ok();

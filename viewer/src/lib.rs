@@ -6,16 +6,6 @@
 //!
 //! It is research software, not a medical device, and says so on every screen.
 
-#![expect(
-    clippy::needless_pass_by_value,
-    clippy::single_match_else,
-    clippy::struct_excessive_bools,
-    clippy::struct_field_names,
-    clippy::too_many_lines,
-    clippy::too_many_arguments,
-    reason = "tables of keys and panels read better in one piece; commands are handed over whole"
-)]
-
 mod subject;
 
 mod predictor;

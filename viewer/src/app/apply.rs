@@ -138,12 +138,12 @@ impl Viewer {
             }
             Command::Undo => self.go_back_to(crate::state::History::undo),
             Command::Redo => self.go_back_to(crate::state::History::redo),
-            other => self.move_view(other),
+            other => self.move_view(&other),
         }
     }
 
     /// What moves the crosshair, or changes contrast and zoom.
-    fn move_view(&mut self, command: Command) {
+    fn move_view(&mut self, command: &Command) {
         let settings = &self.settings.now;
         let Some(shown) = &mut self.shown else { return };
         let view = &mut shown.view;
@@ -151,7 +151,7 @@ impl Viewer {
             Layout::Three => view.active,
             Layout::One(plane) | Layout::Mosaic(plane) => plane,
         };
-        match command {
+        match *command {
             Command::Slice(by) => view.step(active.axes()[2], by),
             Command::Move(by) => {
                 let axes = screen_axes(active, active.mirrored(settings.sides));

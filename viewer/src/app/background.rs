@@ -108,18 +108,15 @@ impl Viewer {
                 .subjects
                 .iter()
                 .position(|known| known.path == subject.path);
-            let at = match known {
-                Some(at) => {
-                    // A table says more of a scan than its file.
-                    if subject.prediction.is_some() {
-                        self.subjects[at] = subject;
-                    }
-                    at
+            let at = if let Some(at) = known {
+                // A table says more of a scan than its file.
+                if subject.prediction.is_some() {
+                    self.subjects[at] = subject;
                 }
-                None => {
-                    self.subjects.push(subject);
-                    self.subjects.len() - 1
-                }
+                at
+            } else {
+                self.subjects.push(subject);
+                self.subjects.len() - 1
             };
             first = first.or(Some(at));
         }

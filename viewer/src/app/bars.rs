@@ -132,13 +132,13 @@ impl Viewer {
         let subject = self.subjects.get(self.selected)?;
         let judgment = self.review.of(&subject.path);
         let rows = self.list.rows(&self.subjects);
-        let bar = ReviewBar {
+        let mut bar = ReviewBar {
             judgment: &judgment,
             n_judged: self.review.n_judged(&self.subjects, rows),
             n_shown: rows.len(),
             comment: &mut self.comment,
         };
-        let command = review_ui(ui, bar);
+        let command = review_ui(ui, &mut bar);
         if !ui.ctx().text_edit_focused() {
             self.keep_comment();
         }

@@ -48,6 +48,10 @@ use shown::Shown;
 pub(crate) const DISCLAIMER: &str = "Research software, not a medical device.";
 
 /// Everything the window shows.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about the window that do not depend on each other"
+)]
 pub(crate) struct Viewer {
     pub(crate) subjects: Vec<Subject>,
     pub(crate) selected: usize,

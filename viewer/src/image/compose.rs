@@ -61,19 +61,7 @@ pub(crate) fn bias_ends() -> [f32; 2] {
 /// Draws a slice.
 pub(crate) fn draw_slice(scene: &Scene, params: &SliceParams) -> SlicePicture {
     let [columns, rows] = params.cut.size(&scene.grid);
-    let sampled = |placed: &Placed<f32>, interpolation| {
-        let Placed {
-            voxels,
-            voxel_from_index,
-        } = placed;
-        values(
-            voxels,
-            voxel_from_index,
-            &scene.grid,
-            params.cut,
-            interpolation,
-        )
-    };
+    let sampled = |placed, interpolation| sampled(scene, params, placed, interpolation);
     let mask = scene.mask.as_ref().map(|placed| {
         inside(
             &placed.voxels,
@@ -82,29 +70,7 @@ pub(crate) fn draw_slice(scene: &Scene, params: &SliceParams) -> SlicePicture {
             params.cut,
         )
     });
-    let (mut base, window) = match (&scene.after, params.half) {
-        (Some(After::Volume(placed, window)), Half::After) => {
-            (sampled(placed, params.interpolation), *window)
-        }
-        _ => (
-            sampled(&scene.base, params.interpolation),
-            params.window_level,
-        ),
-    };
-    if let (Some(After::Corrected), Half::After, Some(field)) =
-        (&scene.after, params.half, &scene.bias_field)
-    {
-        let field = sampled(field, Interpolation::Linear);
-        for (value, field) in base.iter_mut().zip(field) {
-            *value /= field.max(1e-3);
-        }
-    }
-    // What was preprocessed is nothing outside the mask; its 0 may be any gray.
-    if let (Some(mask), true) = (&mask, scene.base_is_masked || params.half == Half::After) {
-        for (value, inside) in base.iter_mut().zip(mask) {
-            *value = if *inside { *value } else { f32::NAN };
-        }
-    }
+    let (base, window) = base_of(scene, params, mask.as_deref());
     let mut pixels: Vec<[u8; 3]> = base.iter().map(|value| [window.gray(*value); 3]).collect();
     let layers = params.layers;
     if let (Some(template), true) = (&scene.template, layers.template.shown) {
@@ -148,6 +114,46 @@ pub(crate) fn draw_slice(scene: &Scene, params: &SliceParams) -> SlicePicture {
         image: ColorImage::new([columns, rows], colors.collect()),
         outline,
     }
+}
+
+/// The values of a layer on the slice.
+fn sampled(
+    scene: &Scene,
+    params: &SliceParams,
+    placed: &Placed<f32>,
+    interpolation: Interpolation,
+) -> Vec<f32> {
+    let (voxels, from_index) = (&placed.voxels, &placed.voxel_from_index);
+    values(voxels, from_index, &scene.grid, params.cut, interpolation)
+}
+
+/// The gray values of the slice before or after preprocessing, and the window that suits them; NaN where there is nothing.
+fn base_of(scene: &Scene, params: &SliceParams, mask: Option<&[bool]>) -> (Vec<f32>, WindowLevel) {
+    let sampled = |placed, interpolation| sampled(scene, params, placed, interpolation);
+    let (mut base, window) = match (&scene.after, params.half) {
+        (Some(After::Volume(placed, window)), Half::After) => {
+            (sampled(placed, params.interpolation), *window)
+        }
+        _ => (
+            sampled(&scene.base, params.interpolation),
+            params.window_level,
+        ),
+    };
+    if let (Some(After::Corrected), Half::After, Some(field)) =
+        (&scene.after, params.half, &scene.bias_field)
+    {
+        let field = sampled(field, Interpolation::Linear);
+        for (value, field) in base.iter_mut().zip(field) {
+            *value /= field.max(1e-3);
+        }
+    }
+    // What was preprocessed is nothing outside the mask; its 0 may be any gray.
+    if let (Some(mask), true) = (mask, scene.base_is_masked || params.half == Half::After) {
+        for (value, inside) in base.iter_mut().zip(mask) {
+            *value = if *inside { *value } else { f32::NAN };
+        }
+    }
+    (base, window)
 }
 
 /// Puts colors over pixels, where there is a value.

@@ -76,8 +76,8 @@ fn stored(axes: [usize; 3], flipped: [bool; 3], turn: &Affine) -> Volume {
     Volume::new(values, VoxelShape(shape), *turn * Affine::from_rows(rows)).unwrap()
 }
 
-fn scene(stored: Volume) -> Scene {
-    let (volume, _) = to_ras_plus(&stored);
+fn scene(stored: &Volume) -> Scene {
+    let (volume, _) = to_ras_plus(stored);
     let presets = Presets::of(volume.values());
     Scene::of_volume(1, Arc::new(volume), presets)
 }
@@ -146,7 +146,7 @@ fn every_letter_is_on_its_side_for_all_48_ways_to_store_a_head() {
     for axes in orders {
         for bits in 0..8u8 {
             let flipped = [0, 1, 2].map(|axis| bits >> axis & 1 == 1);
-            let scene = scene(stored(axes, flipped, &Affine::identity()));
+            let scene = scene(&stored(axes, flipped, &Affine::identity()));
             assert_eq!(scene.grid.shape, SHAPE);
             let what = format!("{axes:?} {flipped:?}");
             for plane in Plane::ALL {
@@ -175,7 +175,7 @@ fn an_oblique_head_is_shown_in_the_world_with_its_mark_where_it_lies() {
     for turn in [about_z, about_x] {
         let mark_mm = (turn * straight).apply(MARK.map(|i| i as f64));
         // Stored as LPS, as DICOM converters like to.
-        let scene = scene(stored([0, 1, 2], [true, true, false], &turn));
+        let scene = scene(&stored([0, 1, 2], [true, true, false], &turn));
         assert_eq!(
             scene.grid.spacing_mm, [1.0; 3],
             "cubes of the smallest side"

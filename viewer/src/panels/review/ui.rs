@@ -24,7 +24,7 @@ pub(crate) struct ReviewBar<'a> {
 }
 
 /// Shows the bar.
-pub(crate) fn review_ui(ui: &mut Ui, bar: ReviewBar<'_>) -> Option<Command> {
+pub(crate) fn review_ui(ui: &mut Ui, bar: &mut ReviewBar<'_>) -> Option<Command> {
     let palette = theme::palette(ui);
     let mut command = None;
     ui.horizontal_wrapped(|ui| {

@@ -58,7 +58,7 @@ pub(super) fn mosaic_ui(
     });
     // What the input changed shows at once.
     let tiles = tiles_again(tiles, rect, plane, panel, view);
-    paint(ui, rect, plane, &tiles, scale, panel, view);
+    paint(ui, (rect, plane), (&tiles, scale), panel, view);
     if response.has_focus() {
         panel.focused = true;
         let painter = ui.painter_at(rect);
@@ -120,10 +120,8 @@ fn tiles(rect: Rect, plane: Plane, panel: &SlicesPanel<'_>, view: &ViewState) ->
 
 fn paint(
     ui: &Ui,
-    rect: Rect,
-    plane: Plane,
-    tiles: &[Tile],
-    scale: f32,
+    (rect, plane): (Rect, Plane),
+    (tiles, scale): (&[Tile], f32),
     panel: &mut SlicesPanel<'_>,
     view: &ViewState,
 ) {
