@@ -248,12 +248,22 @@ mod tests {
     use burn::tensor::{Tensor, Tolerance};
 
     fn trained(folder: &Path) -> (Network, std::path::PathBuf) {
-        let config = TrainConfig::parse(BRAIN_CNN_SMALL, Path::new("small.toml"), &[]).unwrap();
-        let network =
-            Network::new(&config.model, 1, Regime::Local, Seed(3), &Device::flex()).unwrap();
+        trained_as(Regime::Local, &[], folder)
+    }
+
+    fn trained_as(
+        regime: Regime,
+        changes: &[&str],
+        folder: &Path,
+    ) -> (Network, std::path::PathBuf) {
+        let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).collect();
+        let config =
+            TrainConfig::parse(BRAIN_CNN_SMALL, Path::new("small.toml"), &changes).unwrap();
+        let network = Network::new(&config.model, 1, regime, Seed(3), &Device::flex()).unwrap();
+        let network = config.train.prepared(network, config.model.weights);
         let facts = ModelFacts {
             model: config.model,
-            regime: Regime::Local,
+            regime,
             grid: [16; 3],
             recipe: "name = \"coarse\"".into(),
             recipe_hash: "0".into(),
@@ -282,8 +292,22 @@ mod tests {
 
     #[test]
     fn a_loaded_model_says_what_the_trained_network_says() {
+        check_loaded(Regime::Local, &[]);
+    }
+
+    #[test]
+    fn so_does_one_of_every_regime_and_design_of_heads_without_what_only_trained() {
+        let augmented = "model.head={ augmented = { depth = 1 } }";
+        let similarity = "train.auxiliary.similarity=0.5";
+        check_loaded(Regime::Backprop, &[augmented, similarity]);
+        check_loaded(Regime::Local, &[augmented, similarity]);
+        check_loaded(Regime::DeepSupervision, &[augmented, "model.cuts=[1, 3]"]);
+        check_loaded(Regime::DeepSupervision, &[similarity]);
+    }
+
+    fn check_loaded(regime: Regime, changes: &[&str]) {
         let folder = tempfile::tempdir().unwrap();
-        let (network, path) = trained(folder.path());
+        let (network, path) = trained_as(regime, changes, folder.path());
         let loaded = Model::load(&path, &Device::flex()).unwrap();
         let values: Vec<f32> = (0..4096)
             .map(|i| ((i * 31) % 101) as f32 / 50.0 - 1.0)
@@ -296,6 +320,7 @@ mod tests {
             network.outputs(input.clone()),
             loaded.network.outputs(input),
         );
+        assert_eq!(before.len(), after.len());
         for (a, b) in before.into_iter().zip(after) {
             // Folding composes the same factors by the same product.
             a.into_data()

@@ -44,6 +44,54 @@ fn local_training_of_one_block_is_backprop() {
 }
 
 #[test]
+fn augmented_heads_that_learn_similarity_leave_each_block_to_itself() {
+    let first_block = |cuts: &str| {
+        let head = "model.head={ augmented = { depth = 1 } }";
+        let changes = [cuts, head, "train.auxiliary.similarity=0.5"];
+        let mut blocks = train_whole(&config(&changes), How::Sequential)
+            .blocks
+            .expect("finished");
+        blocks.swap_remove(0)
+    };
+    assert_same_bits(
+        &first_block("model.cuts=[1]"),
+        &first_block("model.cuts=[1, 2, 3]"),
+    );
+}
+
+#[test]
+fn deep_supervision_whose_inner_heads_weigh_nothing_is_backprop() {
+    let deep = |weight: &str| {
+        let changes = [
+            "train.regime=deep-supervision",
+            weight,
+            "model.weights=dense",
+        ];
+        let trained = train_whole(&config(&changes), How::Sequential);
+        let mut block = trained.blocks.expect("finished").swap_remove(0);
+        block.retain(|name, _| !name.starts_with("inner."));
+        (block, trained.events)
+    };
+    let changes = ["train.regime=backprop", "model.weights=dense"];
+    let backprop = train_whole(&config(&changes), How::Sequential);
+    let (weightless, events) = deep("train.auxiliary.weight=0.0");
+    assert_same_bits(&weightless, &backprop.blocks.expect("finished")[0]);
+    assert!(events.iter().all(|event| match event {
+        Event::Step {
+            mae_years, loss, ..
+        } => (mae_years.len(), loss.len()) == (4, 4),
+        Event::Validation { mae_years, .. } => mae_years.len() == 4,
+        _ => true,
+    }));
+    let (supervised, _) = deep("train.auxiliary.weight=1.0");
+    assert!(
+        supervised
+            .iter()
+            .any(|(name, data)| data.as_bytes() != weightless[name].as_bytes())
+    );
+}
+
+#[test]
 fn every_block_learns_and_its_bases_stay_orthonormal() {
     let config = config(&["train.epochs=12", "train.optimizer.learning_rate=1e-3"]);
     let events = train_whole(&config, How::Pipelined(2)).events;

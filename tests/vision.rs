@@ -17,12 +17,15 @@ use brainage::engine::event::Event;
 use brainage::engine::executor::{Executor, Pipelined, Sequential};
 use brainage::engine::target::Metric;
 use brainage::engine::trainer::{Outcome, Training, workers};
-use brainage::models::parameters::take;
+use brainage::models::parameters::{NamedTensors, take};
 use brainage::models::{Block, NetworkDraw};
 use brainage::vision::config::VisionConfig;
 use burn::tensor::Device;
 use phantoms::{How, Sink, Trained, assert_same_bits, without_waiting};
 use program::{brainage, check_refusal};
+
+/// Two units that are shaped like later ones.
+const AUGMENTED: &str = "model.head={ augmented = { depth = 2 } }";
 
 const CONFIG: &str = include_str!("../configs/vision/cifar10-resnet18-small.toml");
 
@@ -110,6 +113,7 @@ fn train(config: &VisionConfig, how: How, folder: &Path, stop_after: Option<u64>
         .model
         .network(config.data.side, draw)
         .expect("a network");
+    let network = section.prepared(network, config.model.weights);
     let n_blocks = network.blocks.len();
     let latest = checkpoints.load_latest(n_blocks).expect("readable");
     let (progress, states) = latest.map_or_else(Default::default, |c| (c.progress, Some(c.blocks)));
@@ -149,13 +153,33 @@ fn train(config: &VisionConfig, how: How, folder: &Path, stop_after: Option<u64>
 
 #[test]
 fn a_resumed_or_pipelined_classifier_ends_with_the_bits_of_an_uninterrupted_one() {
+    check_same_bits(4, &[]);
+}
+
+#[test]
+fn so_does_one_with_augmented_heads_that_learn_similarity_too() {
+    check_same_bits(4, &[AUGMENTED, "train.auxiliary.similarity=0.9"]);
+}
+
+#[test]
+fn so_does_one_with_deep_supervision() {
+    let changes = [
+        "train.regime=deep-supervision",
+        AUGMENTED,
+        "train.auxiliary.similarity=0.9",
+    ];
+    check_same_bits(1, &changes);
+}
+
+fn check_same_bits(n_blocks: usize, changes: &[&str]) {
     let data = tempfile::tempdir().expect("a folder");
     write_cifar10(data.path(), 6, 1);
     let mixing = [
         "data.augmentation.mixup=0.2",
         "data.augmentation.cutmix=1.0",
     ];
-    let config = config(data.path(), &mixing);
+    let changes: Vec<&str> = mixing.iter().chain(changes).copied().collect();
+    let config = config(data.path(), &changes);
     let run = |how, stop_after: &[Option<u64>]| {
         let folder = tempfile::tempdir().expect("a folder");
         // One after the other: each goes on where the one before stopped.
@@ -173,7 +197,7 @@ fn a_resumed_or_pipelined_classifier_ends_with_the_bits_of_an_uninterrupted_one(
         without_waiting(&pipelined.events)
     );
     let blocks = whole.blocks.expect("finished");
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), n_blocks);
     for other in [resumed, pipelined] {
         for (a, b) in blocks.iter().zip(&other.blocks.expect("finished")) {
             assert_same_bits(a, b);
@@ -185,8 +209,9 @@ fn a_resumed_or_pipelined_classifier_ends_with_the_bits_of_an_uninterrupted_one(
 fn no_later_block_changes_what_the_first_one_learns() {
     let data = tempfile::tempdir().expect("a folder");
     write_cifar10(data.path(), 3, 1);
-    let first_block = |cuts: &str| {
-        let changes = [cuts, "model.head=gap-linear", "train.epochs=1"];
+    let first_block = |cuts: &str, head: &str| {
+        let similarity = "train.auxiliary.similarity=0.5";
+        let changes = [cuts, head, similarity, "train.epochs=1"];
         let folder = tempfile::tempdir().expect("a folder");
         let trained = train(
             &config(data.path(), &changes),
@@ -196,17 +221,60 @@ fn no_later_block_changes_what_the_first_one_learns() {
         );
         trained.blocks.expect("finished").swap_remove(0)
     };
-    assert_same_bits(
-        &first_block("model.cuts=[3]"),
-        &first_block("model.cuts=[3, 5, 7]"),
+    for head in ["model.head=gap-linear", AUGMENTED] {
+        assert_same_bits(
+            &first_block("model.cuts=[3]", head),
+            &first_block("model.cuts=[3, 5, 7]", head),
+        );
+    }
+}
+
+#[test]
+fn deep_supervision_whose_inner_heads_weigh_nothing_is_backprop() {
+    let data = tempfile::tempdir().expect("a folder");
+    write_cifar10(data.path(), 3, 1);
+    let trained = |regime: &str, weight: &str| {
+        let changes = [regime, weight, "model.weights=dense", AUGMENTED];
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(data.path(), &changes);
+        let trained = train(&config, How::Sequential, folder.path(), None);
+        trained.blocks.expect("finished").swap_remove(0)
+    };
+    let without_inner = |mut block: NamedTensors| {
+        block.retain(|name, _| !name.starts_with("inner."));
+        block
+    };
+    let backprop = trained("train.regime=backprop", "train.auxiliary.weight=1.0");
+    let weightless = trained(
+        "train.regime=deep-supervision",
+        "train.auxiliary.weight=0.0",
     );
+    assert!(weightless.len() > backprop.len());
+    assert_same_bits(&without_inner(weightless), &backprop);
+    // With a weight the inner heads move the trunk.
+    let supervised = trained(
+        "train.regime=deep-supervision",
+        "train.auxiliary.weight=1.0",
+    );
+    let stem = "units.0.first.convolution.weight.matrix";
+    assert_ne!(supervised[stem].as_bytes(), backprop[stem].as_bytes());
 }
 
 #[test]
 fn every_combination_of_weights_and_regime_learns_far_better_than_chance() {
     let data = tempfile::tempdir().expect("a folder");
     write_cifar10(data.path(), 30, 1);
-    for regime in ["backprop", "local"] {
+    let (plain, similar) = (
+        "train.auxiliary.similarity=0.0",
+        "train.auxiliary.similarity=0.99",
+    );
+    let convolutions = "model.head=conv-gap-mlp";
+    for (regime, head, similarity) in [
+        ("backprop", convolutions, plain),
+        ("local", convolutions, plain),
+        ("local", AUGMENTED, similar),
+        ("deep-supervision", convolutions, plain),
+    ] {
         for weights in ["dense", "eigen"] {
             let (regime, weights) = (
                 format!("train.regime={regime}"),
@@ -215,6 +283,8 @@ fn every_combination_of_weights_and_regime_learns_far_better_than_chance() {
             let changes = [
                 &regime,
                 &weights,
+                head,
+                similarity,
                 "train.epochs=6",
                 "train.optimizer.learning_rate=5e-3",
                 "data.validation=0.2",
@@ -246,6 +316,59 @@ fn every_combination_of_weights_and_regime_learns_far_better_than_chance() {
 }
 
 #[test]
+fn a_study_goes_on_where_it_stopped_and_leaves_finished_runs_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs_err::create_dir(folder.path().join("data")).expect("a folder");
+    write_cifar10(&folder.path().join("data"), 3, 1);
+    fs_err::write(folder.path().join("config.toml"), CONFIG).expect("written");
+    let study = |seeds: &str, epochs: &str| {
+        let arguments = [
+            ["vision", "study"].as_slice(),
+            &[
+                "--config",
+                "config.toml",
+                "--data",
+                "data",
+                "--out",
+                "study",
+            ],
+            &["--set", "data.side=16", "--set", "model.width=0.0625"],
+            &["--set", "train.batch_size=10", "--set", epochs],
+            &["--vary", "train.regime=backprop|local", "--seeds", seeds],
+        ];
+        brainage(folder.path(), &arguments.concat()).expect("a run")
+    };
+    let one = study("1", "train.epochs=1");
+    assert_eq!(one.code, Some(0), "{}", one.stderr);
+    let log = folder.path().join("study/local_seed-1/metrics.jsonl");
+    let before = fs_err::metadata(&log)
+        .expect("a log")
+        .modified()
+        .expect("a time");
+    let two = study("1,2", "train.epochs=1");
+    assert_eq!(two.code, Some(0), "{}", two.stderr);
+    let after = fs_err::metadata(&log)
+        .expect("a log")
+        .modified()
+        .expect("a time");
+    assert_eq!(before, after);
+    assert!(
+        two.stdout.contains("(2)") && two.stderr.contains("run 4 of 4"),
+        "{}",
+        two.stdout
+    );
+    for file in ["table.md", "table.csv", "local_seed-2/evaluation.json"] {
+        assert!(folder.path().join("study").join(file).is_file(), "{file}");
+    }
+    // Another recipe under the name of a run that is there is no continuation.
+    check_refusal(
+        &study("1", "train.epochs=2"),
+        1,
+        &["another recipe", "--out"],
+    );
+}
+
+#[test]
 fn the_commands_train_judge_and_compare() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = |arguments: &[&str]| brainage(folder.path(), arguments).expect("a run");
@@ -258,7 +381,12 @@ fn the_commands_train_judge_and_compare() {
         "train.epochs=1",
         "train.batch_size=10",
     ];
-    for (out, seed) in [("one", "train.seed=1"), ("two", "train.seed=2")] {
+    for (out, seed) in [
+        ("one", &["train.seed=1"][..]),
+        ("two", &["train.seed=2"][..]),
+        ("deep", &["train.regime=deep-supervision"][..]),
+        ("augmented", &[AUGMENTED, "train.auxiliary.similarity=0.99"][..]),
+    ] {
         let mut arguments = vec![
             "vision",
             "train",
@@ -269,7 +397,7 @@ fn the_commands_train_judge_and_compare() {
             "--out",
             out,
         ];
-        for change in small.into_iter().chain([seed]) {
+        for change in small.iter().chain(seed).copied() {
             arguments.extend(["--set", change]);
         }
         let answer = run(&arguments);
@@ -290,11 +418,33 @@ fn the_commands_train_judge_and_compare() {
             .as_f64()
             .is_some_and(|speed| speed > 0.0)
     );
-    let text = run(&["vision", "table", "one", "two", "--csv", "table.csv"]).stdout;
-    assert!(
-        text.contains("ENN-ℓ") && text.contains("(2)") && text.contains("As published"),
-        "{text}"
-    );
+    // Heads together: the last of the list is the last head alone, the first is what counts.
+    for name in ["deep", "augmented"] {
+        let answer = run(&[
+            "--json", "vision", "eval", "--run", name, "--heads", "ensemble",
+        ]);
+        let judged: serde_json::Value = serde_json::from_str(&answer.stdout).expect("JSON");
+        let errors = |key: &str| judged[key].as_array().expect("numbers").clone();
+        let (alone, together) = (
+            errors("error_percent_by_block"),
+            errors("error_percent_from_block"),
+        );
+        assert_eq!((alone.len(), together.len()), (4, 4), "{name}");
+        assert_eq!(alone.last(), together.last());
+        assert_eq!(together.first(), judged.get("error_percent"));
+        assert_eq!(judged["heads"], "ensemble");
+    }
+    let all = ["one", "two", "deep", "augmented", "--csv", "table.csv"];
+    let text = run(&[&["vision", "table"][..], &all].concat()).stdout;
+    for part in [
+        "ENN-ℓ",
+        "(2)",
+        "As published",
+        "deep supervision, eigen",
+        "stages (augmented 2, similarity 0.99)",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     let csv = fs_err::read_to_string(folder.path().join("table.csv")).expect("a file");
     assert!(csv.starts_with("source,dataset,"), "{csv}");
     // What is not there is named, and no run folder is made for it.

@@ -49,6 +49,7 @@ pub fn measure_steps(
     let target = AgeTarget::of(section.loss, &AGES_YEARS)?;
     let (n_outputs, seed) = (target.n_outputs(), section.seed);
     let network = Network::new(&config.model, n_outputs, regime, seed, &Device::flex())?;
+    let network = section.prepared(network, config.model.weights);
     let lane = [Arc::new(open_one(device)?)];
     let objective = section.objective(target);
     let blocks = network.blocks.iter().enumerate();

@@ -183,7 +183,7 @@ fn bytes_of(block: &Block) -> usize {
 
 fn mac_shares(config: &TrainConfig, grid: [usize; 3]) -> Result<Vec<f64>, Error> {
     let macs = config.model.forward_macs(grid)?;
-    let starts = config.model.block_starts(Regime::Local)?;
+    let starts = config.model.part_starts(Regime::Local)?;
     let ends = starts.iter().skip(1).copied().chain([macs.len()]);
     let total: u64 = macs.iter().sum();
     let of_blocks = starts.iter().zip(ends).map(|(start, end)| {
@@ -230,7 +230,8 @@ fn target(config: &TrainConfig) -> Result<AgeTarget, Error> {
 pub(super) fn network(config: &TrainConfig, regime: Regime) -> Result<Network, Error> {
     let n_outputs = target(config)?.n_outputs();
     let (seed, device) = (config.train.seed, Device::flex());
-    Network::new(&config.model, n_outputs, regime, seed, &device)
+    let network = Network::new(&config.model, n_outputs, regime, seed, &device)?;
+    Ok(config.train.prepared(network, config.model.weights))
 }
 
 /// All that is measured on one device.

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +13,16 @@ use crate::data::augment::AugmentationConfig;
 use crate::data::sampling::SamplingConfig;
 use crate::engine::checkpoint::CheckpointConfig;
 use crate::engine::device::DeviceName;
+use crate::engine::objective::{AuxiliaryConfig, Objective, OrthogonalityConfig};
 use crate::engine::optimizer::OptimizerConfig;
 use crate::engine::placement::PlacementRule;
 use crate::engine::schedule::ScheduleConfig;
 use crate::engine::seed::Seed;
 use crate::engine::target::{Loss, Target};
 use crate::engine::trainer::SelectionConfig;
-use crate::engine::worker::{Objective, OrthogonalityConfig};
-use crate::models::{Cuts, ModelConfig, NamedCuts, Regime};
+
+use crate::models::{Cuts, ModelConfig, NamedCuts, Network, Regime};
+use crate::nn::weight::WeightForm;
 
 /// The config that `train` takes where none is named.
 pub const BRAIN_CNN: &str = include_str!("../../configs/brain-cnn.toml");
@@ -84,6 +87,9 @@ pub struct TrainSection<L = Loss> {
     pub accumulate: usize,
     /// Decay of a running mean of the weights that is used for inference; 0: none.
     pub average: f64,
+    /// What heads that only train learn besides; the task alone in configs of earlier versions.
+    #[serde(default = "AuxiliaryConfig::task_alone")]
+    pub auxiliary: AuxiliaryConfig,
     /// How bases are kept orthonormal.
     pub orthogonality: OrthogonalityConfig,
     /// How parameters move.
@@ -102,10 +108,20 @@ impl<L> TrainSection<L> {
         Objective {
             seed: self.seed,
             target: target.into(),
+            auxiliary: self.auxiliary,
             orthogonality: self.orthogonality,
             optimizer: self.optimizer.clone(),
             accumulate: self.accumulate,
             average: self.average,
+        }
+    }
+
+    /// A network as it starts, with what the objective needs of its heads.
+    pub fn prepared(&self, network: Network, form: WeightForm) -> Network {
+        if self.auxiliary.similarity > 0.0 {
+            network.with_similarity(form, self.seed, &Device::flex())
+        } else {
+            network
         }
     }
 }
@@ -149,6 +165,11 @@ impl TrainConfig {
                 "validation and test are no shares that leave something to train on",
             ),
             width_check(self.model.width),
+            (
+                "model.head",
+                self.model.head.is_valid(),
+                "augmented with a depth of 0, expected at least 1",
+            ),
         ];
         refuse_first(
             checks
@@ -160,7 +181,8 @@ impl TrainConfig {
         let balanced = self.model.cuts == Cuts::Named(NamedCuts::Balanced);
         let n_blocks = match (train.regime, balanced) {
             (Regime::Local, true) => None,
-            (regime, _) => Some(self.model.block_starts(regime)?.len()),
+            (Regime::Backprop | Regime::DeepSupervision, true) => Some(1),
+            (regime, false) => Some(regime.n_blocks(self.model.part_starts(regime)?.len())),
         };
         train.check_block_factors(n_blocks)
     }
@@ -224,6 +246,16 @@ impl<L> TrainSection<L> {
                 "train.average",
                 share(self.average),
                 "not from 0 to below 1",
+            ),
+            (
+                "train.auxiliary.similarity",
+                (0.0..=1.0).contains(&self.auxiliary.similarity),
+                "not a share from 0 to 1",
+            ),
+            (
+                "train.auxiliary.weight",
+                self.auxiliary.weight.is_finite() && self.auxiliary.weight >= 0.0,
+                "below 0",
             ),
             (
                 "train.optimizer.momentum",

@@ -7,8 +7,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand_distr::{Distribution as _, StandardNormal};
 
 use super::device::Lane;
+use super::objective::Objective;
 use super::seed::{Purpose, Seed};
-use super::worker::{BlockTrainer, Job, Message, Objective};
+use super::worker::{BlockTrainer, Job, Message};
 use crate::Error;
 use crate::data::batch::Truth;
 use crate::models::Block;

@@ -54,7 +54,7 @@ pub struct Progress {
     pub step: u64,
     /// Samples of the epoch under way that were seen.
     pub n_samples: u64,
-    /// Sum of each block's errors over them, see [`super::target::Metric`].
+    /// Sum of each head's errors over them, see [`super::target::Metric`].
     pub error_sums: Vec<f64>,
     /// The epoch with the lowest validation error so far.
     pub best: Option<BestEpoch>,

@@ -14,13 +14,13 @@ pub enum Event {
         epoch: u64,
         /// Learning rate.
         learning_rate: f64,
-        /// Mean absolute error of each block's head on the batch, years; none where heads say classes.
+        /// Mean absolute error of each head on the batch, years; none where heads say classes.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         mae_years: Vec<f64>,
-        /// Share of the batch that each block's head takes for another class, percent; none where heads say ages.
+        /// Share of the batch that each head takes for another class, percent; none where heads say ages.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         error_percent: Vec<f64>,
-        /// Loss of each block: standardized error plus penalty.
+        /// Loss of each head with its block's penalty. Heads are in order; each block has one, but for deep supervision.
         loss: Vec<f64>,
     },
     /// An epoch of all blocks is done.
@@ -29,10 +29,10 @@ pub enum Event {
         epoch: u64,
         /// Step of the run after it.
         step: u64,
-        /// Mean over the epoch's samples of each block's absolute error, years; none where heads say classes.
+        /// Mean over the epoch's samples of each head's absolute error, years; none where heads say classes.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         mae_years: Vec<f64>,
-        /// Share of them that each block's head takes for another class, percent; none where heads say ages.
+        /// Share of them that each head takes for another class, percent; none where heads say ages.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         error_percent: Vec<f64>,
         /// Departure of bases from orthonormality, of each block the layers; above 0.1 a basis is none any more.
@@ -40,10 +40,10 @@ pub enum Event {
         /// Share of the time, 0 to 1, that the loop waited for training batches. This and what follows is not the same
         /// in every run, see [`Event::reproducible`].
         data_wait_share: f64,
-        /// Share of the time, 0 to 1, that the device of each block worked; since the last epoch's event.
+        /// Share of the time, 0 to 1, that the device of each head's block worked; since the last epoch's event.
         #[serde(default)]
         busy_share: Vec<f64>,
-        /// Share, 0 to 1, of the queue before the device of each block that was full when the device took a message, on
+        /// Share, 0 to 1, of the queue before the device of each head's block that was full when the device took a message, on
         /// average; 0 where there is no queue.
         #[serde(default)]
         queue_fill: Vec<f64>,
@@ -59,10 +59,10 @@ pub enum Event {
         step: u64,
         /// Samples.
         n: usize,
-        /// Mean absolute error of each block's head, years; none where heads say classes.
+        /// Mean absolute error of each head, years; none where heads say classes.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         mae_years: Vec<f64>,
-        /// Share that each block's head takes for another class, percent; none where heads say ages.
+        /// Share that each head takes for another class, percent; none where heads say ages.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         error_percent: Vec<f64>,
     },

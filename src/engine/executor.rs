@@ -111,9 +111,11 @@ fn step_of(job: &Job) -> Option<u64> {
 }
 
 fn meters_of<'a>(workers: impl Iterator<Item = (&'a Worker, &'a Arc<Meter>)>) -> Meters {
-    let of_blocks =
-        workers.flat_map(|(worker, meter)| worker.blocks.iter().map(|_| Arc::clone(meter)));
-    Meters::new(of_blocks.collect())
+    let of_heads = workers.flat_map(|(worker, meter)| {
+        let n_heads = worker.blocks.iter().map(BlockTrainer::n_heads).sum();
+        std::iter::repeat_n(Arc::clone(meter), n_heads)
+    });
+    Meters::new(of_heads.collect())
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Error {

@@ -66,11 +66,11 @@ impl BlockGradient {
 /// What a block learned from a batch, or from a part of one.
 #[derive(Clone, Debug, Default)]
 pub struct Learned {
-    /// Task and penalty, a mean over the members.
-    pub loss: f64,
-    /// Mean error over the members, see [`super::target::Metric`].
-    pub error: f64,
-    /// Of the loss.
+    /// Of each head: its loss and the block's penalty, a mean over the members.
+    pub losses: Vec<f64>,
+    /// Of each head the mean error over the members, see [`super::target::Metric`].
+    pub errors: Vec<f64>,
+    /// Of the block's loss.
     pub gradient: BlockGradient,
     /// What normalization layers met, a list for each part.
     pub statistics: Vec<Vec<BatchStatistics>>,
@@ -94,8 +94,8 @@ impl Learned {
     /// met the same statistics.
     pub fn sum_of_replicas(of_replicas: Vec<Self>) -> Self {
         let plus = |a: Self, b: Self| Self {
-            loss: a.loss + b.loss,
-            error: a.error + b.error,
+            losses: sums(&a.losses, &b.losses),
+            errors: sums(&a.errors, &b.errors),
             gradient: a.gradient.plus(b.gradient),
             statistics: a.statistics,
         };
@@ -108,8 +108,8 @@ impl Learned {
             return parts.pop().map(|(part, _)| part).unwrap_or_default();
         }
         let scaled = |(part, share): (Self, f64)| Self {
-            loss: part.loss * share,
-            error: part.error * share,
+            losses: part.losses.iter().map(|loss| loss * share).collect(),
+            errors: part.errors.iter().map(|error| error * share).collect(),
             gradient: part.gradient.scaled(share),
             statistics: part.statistics,
         };
@@ -117,8 +117,8 @@ impl Learned {
             let mut statistics = a.statistics;
             statistics.append(&mut b.statistics);
             Self {
-                loss: a.loss + b.loss,
-                error: a.error + b.error,
+                losses: sums(&a.losses, &b.losses),
+                errors: sums(&a.errors, &b.errors),
                 gradient: a.gradient.plus(b.gradient),
                 statistics,
             }
@@ -129,6 +129,10 @@ impl Learned {
             .reduce(plus)
             .unwrap_or_default()
     }
+}
+
+fn sums(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
 }
 
 struct Collector<'a> {

@@ -93,8 +93,9 @@ impl<'a> Ledger<'a> {
         meters: Meters,
         mut progress: Progress,
     ) -> Self {
-        progress.error_sums.resize(n_blocks, 0.0);
-        let validation = (vec![0.0; n_blocks], 0);
+        let n_heads = meters.of_heads().len();
+        progress.error_sums.resize(n_heads, 0.0);
+        let validation = (vec![0.0; n_heads], 0);
         Self {
             checkpoints: training.checkpoints,
             metric: training.metric,
@@ -224,13 +225,20 @@ impl<'a> Ledger<'a> {
         n: usize,
         answers: &[Answer],
     ) -> Event {
-        let (mut errors, mut losses) = (Vec::new(), Vec::new());
-        for (answer, sum) in answers.iter().zip(&mut self.progress.error_sums) {
-            if let Answer::Trained { loss, error, .. } = answer {
-                *sum += error * n as f64;
-                errors.push(*error);
-                losses.push(*loss);
+        let (mut errors, mut loss) = (Vec::new(), Vec::new());
+        for answer in answers {
+            if let Answer::Trained {
+                losses,
+                errors: of_block,
+                ..
+            } = answer
+            {
+                errors.extend(of_block);
+                loss.extend(losses);
             }
+        }
+        for (error, sum) in errors.iter().zip(&mut self.progress.error_sums) {
+            *sum += error * n as f64;
         }
         self.progress.n_samples += n as u64;
         self.progress.step = step + 1;
@@ -242,7 +250,7 @@ impl<'a> Ledger<'a> {
             learning_rate,
             mae_years,
             error_percent,
-            loss: losses,
+            loss,
         }
     }
 
@@ -283,13 +291,15 @@ impl<'a> Ledger<'a> {
         answers: &[Answer],
     ) -> Option<Event> {
         let (sums, n) = &mut self.validation;
-        for (answer, sum) in answers.iter().zip(sums.iter_mut()) {
-            if let Answer::Estimated { estimates, .. } = answer {
-                let pairs = estimates.iter().zip(truths);
-                *sum += pairs
-                    .map(|(estimate, truth)| self.metric.error(*estimate, *truth))
-                    .sum::<f64>();
-            }
+        let of_heads = answers.iter().flat_map(|answer| match answer {
+            Answer::Estimated { estimates, .. } => estimates.as_slice(),
+            _ => &[],
+        });
+        for (estimates, sum) in of_heads.zip(sums.iter_mut()) {
+            let pairs = estimates.iter().zip(truths);
+            *sum += pairs
+                .map(|(estimate, truth)| self.metric.error(*estimate, *truth))
+                .sum::<f64>();
         }
         *n += truths.len();
         if !last {

@@ -119,27 +119,27 @@ impl Meter {
     }
 }
 
-/// The meters of all blocks, in order; blocks of one worker have the same.
+/// A meter for each head of a network, in order: that of the worker which has the head's block.
 #[derive(Clone, Debug)]
 pub struct Meters {
-    of_blocks: Vec<Arc<Meter>>,
+    of_heads: Vec<Arc<Meter>>,
     before: Vec<Reading>,
 }
 
 impl Meters {
-    pub(super) fn new(of_blocks: Vec<Arc<Meter>>) -> Self {
-        let before = of_blocks.iter().map(|_| Reading::default()).collect();
-        Self { of_blocks, before }
+    pub(super) fn new(of_heads: Vec<Arc<Meter>>) -> Self {
+        let before = of_heads.iter().map(|_| Reading::default()).collect();
+        Self { of_heads, before }
     }
 
-    /// One for each block.
-    pub fn of_blocks(&self) -> &[Arc<Meter>] {
-        &self.of_blocks
+    /// One for each head; a block has one, but for deep supervision.
+    pub fn of_heads(&self) -> &[Arc<Meter>] {
+        &self.of_heads
     }
 
-    /// The load of each block's worker since the last call, or since the worker began.
+    /// The load of each head's worker since the last call, or since the worker began.
     pub fn take_loads(&mut self) -> Vec<Load> {
-        let meters = self.of_blocks.iter().zip(&mut self.before);
+        let meters = self.of_heads.iter().zip(&mut self.before);
         meters
             .map(|(meter, before)| {
                 let now = meter.reading();

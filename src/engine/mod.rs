@@ -15,6 +15,7 @@ pub mod executor;
 pub mod gradients;
 mod ledger;
 pub mod meter;
+pub mod objective;
 pub mod optimizer;
 pub mod placement;
 pub mod remote;

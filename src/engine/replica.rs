@@ -8,11 +8,13 @@ use burn::tensor::Tensor;
 use super::average::WeightAverage;
 use super::device::Lane;
 use super::gradients::{BlockGradient, Learned};
+use super::objective::Objective;
 use super::optimizer::Optimizer;
-use super::worker::{BlockState, Objective};
+use super::worker::BlockState;
 use crate::Error;
 use crate::data::batch::Truth;
 use crate::models::Block;
+use crate::models::block::Said;
 use crate::models::parameters::{self, Misfit};
 use crate::nn::exchange::Participant;
 use crate::nn::pass::{Pass, TrainingPass};
@@ -84,6 +86,10 @@ impl Replica {
         average.map_or_else(|| self.block.valid(), |mean| mean.block().clone())
     }
 
+    pub(super) fn n_heads(&self) -> usize {
+        self.block.n_heads()
+    }
+
     pub(super) fn orthogonality_errors(&self) -> Vec<f64> {
         self.block.orthogonality_errors()
     }
@@ -99,7 +105,7 @@ impl Replica {
         }
     }
 
-    /// Loss and gradient of some members of a batch, and what the block hands on of them, computed before any update.
+    /// Losses and gradient of some members of a batch, and what the block hands on of them, computed before any update.
     /// The input enters without a graph, so nothing flows back and the first layer needs no gradient of its input.
     ///
     /// A participant stands for its share of the batch alone: loss, error and gradient come out as parts of the whole.
@@ -113,27 +119,26 @@ impl Replica {
         participant: Option<Participant>,
     ) -> Result<(Learned, Tensor<5>), Error> {
         let (target, device) = (&objective.target, &self.lane.device);
+        let metric = target.metric();
         let share = participant.as_ref().map(Participant::share);
         let part_of = |value: f64| share.map_or(value, |share| value * share);
-        let labels = target.labels(members.truths, &device.clone().autodiff());
         let pass = TrainingPass::new(objective.seed, members.step, members.samples.into());
         let mut pass = Pass::Training(match participant {
             Some(participant) => pass.of_replica(participant),
             None => pass,
         });
         let input = Tensor::from_inner(members.features.to_device(device));
-        let output = self.block.forward(input, &mut pass);
-        let handed_on = output.clone().inner();
-        let outputs = self.block.outputs(output, &mut pass);
-        let estimates = target.estimates(outputs.clone().inner());
-        let mut loss = target.loss(outputs, labels);
-        let penalty_weight = objective.orthogonality.penalty_weight();
-        let penalty =
-            penalty_weight.and_then(|weight| Some(self.block.orthogonality_penalty()? * weight));
-        if let Some(penalty) = penalty {
-            loss = loss + penalty;
-        }
-        let value: f32 = loss.clone().into_scalar();
+        let of_heads = self.block.forward_to_heads(input, &mut pass);
+        let handed_on = of_heads.last().map(|features| features.clone().inner());
+        let handed_on = handed_on.ok_or_else(|| Error::Data("a block without a head".into()))?;
+        let said = self.block.said(of_heads, &mut pass);
+        let mut loss = objective.loss(
+            &self.block,
+            &said,
+            members.truths,
+            &device.clone().autodiff(),
+        );
+        let value: f32 = loss.total.clone().into_scalar();
         if !value.is_finite() {
             let names = members.samples.iter().map(|s| format!("{s:016x}"));
             return Err(Error::NotFinite {
@@ -143,16 +148,21 @@ impl Replica {
                 samples: names.collect::<Vec<_>>().join(" "),
             });
         }
+        let mean_error = |said: &Said| -> f64 {
+            let estimates = target.estimates(said.outputs.clone().inner());
+            let pairs = estimates.iter().zip(members.truths);
+            let errors = pairs.map(|(said, truth)| metric.error(*said, *truth));
+            part_of(errors.sum::<f64>() / members.truths.len() as f64)
+        };
+        let errors = said.iter().map(mean_error).collect();
+        let losses = loss.values(f64::from(value)).into_iter();
         if let Some(share) = share {
-            loss = loss * share;
+            loss.total = loss.total * share;
         }
-        let metric = target.metric();
-        let pairs = estimates.iter().zip(members.truths);
-        let error_sum: f64 = pairs.map(|(said, truth)| metric.error(*said, *truth)).sum();
         let learned = Learned {
-            loss: part_of(f64::from(value)),
-            error: part_of(error_sum / members.truths.len() as f64),
-            gradient: BlockGradient::of(&self.block, &loss.backward()),
+            losses: losses.map(part_of).collect(),
+            errors,
+            gradient: BlockGradient::of(&self.block, &loss.total.backward()),
             statistics: vec![pass.into_statistics()],
         };
         Ok((learned, handed_on))
@@ -175,15 +185,16 @@ impl Replica {
         }
     }
 
-    /// What the head says, and what the block hands on.
+    /// What each head says, and what the block hands on.
     pub(super) fn estimate(
         &self,
         objective: &Objective,
         features: Tensor<5>,
-    ) -> (Vec<f64>, Tensor<5>) {
-        let block = self.block();
-        let output = block.forward(features.to_device(&self.lane.device), &mut Pass::Inference);
-        let outputs = block.outputs(output.clone(), &mut Pass::Inference);
-        (objective.target.estimates(outputs), output)
+    ) -> (Vec<Vec<f64>>, Tensor<5>) {
+        let input = features.to_device(&self.lane.device);
+        let (outputs, handed_on) = self.block().answers(input);
+        let target = &objective.target;
+        let estimates = outputs.into_iter().map(|outputs| target.estimates(outputs));
+        (estimates.collect(), handed_on)
     }
 }

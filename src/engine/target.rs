@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::classes::ClassTarget;
 use crate::Error;
 use crate::data::batch::{AgeScaling, Truth};
+use crate::nn::similarity::centred_cosine;
+
+/// How far apart two ages are that are alike to exp(−½), years.
+const ALIKE_YEARS: f64 = 10.0;
 
 /// What heads of one training say.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,12 +92,24 @@ impl Target {
     pub fn labels(&self, truths: &[Truth], device: &Device) -> Tensor<2> {
         match self {
             Self::Ages(ages) => {
-                let mean =
-                    |truth: &Truth| -> f64 { truth.parts().map(|(age, share)| age * share).sum() };
-                let ages_years: Vec<f64> = truths.iter().map(mean).collect();
+                let ages_years: Vec<f64> = truths.iter().map(mean_age_years).collect();
                 ages.labels(&ages_years, device)
             }
             Self::Classes(classes) => classes.labels(truths, device),
+        }
+    }
+
+    /// How alike the members of a batch are by their truths, for the similarity loss.
+    ///
+    /// # Shapes
+    /// `[batch, batch]`.
+    pub fn similarities(&self, truths: &[Truth], device: &Device) -> Tensor<2> {
+        match self {
+            Self::Ages(_) => {
+                let ages_years: Vec<f64> = truths.iter().map(mean_age_years).collect();
+                similarities_of_ages(&ages_years, device)
+            }
+            Self::Classes(classes) => centred_cosine(classes.labels(truths, device)),
         }
     }
 
@@ -121,6 +137,19 @@ impl Target {
             Self::Classes(_) => ClassTarget::estimates(outputs),
         }
     }
+}
+
+fn mean_age_years(truth: &Truth) -> f64 {
+    truth.parts().map(|(age, share)| age * share).sum()
+}
+
+/// exp(−(a − b)²/(2·10²)) of any two ages.
+fn similarities_of_ages(ages_years: &[f64], device: &Device) -> Tensor<2> {
+    let alike = |a: f64, b: f64| (-0.5 * ((a - b) / ALIKE_YEARS).powi(2)).exp() as f32;
+    let rows = ages_years.iter();
+    let values = rows.flat_map(|a| ages_years.iter().map(move |b| alike(*a, *b)));
+    let shape = [ages_years.len(); 2];
+    Tensor::from_data(TensorData::new(values.collect::<Vec<f32>>(), shape), device)
 }
 
 /// `train.loss`: what is minimized.
@@ -403,6 +432,30 @@ mod tests {
             (estimate.sd_years.unwrap() - 2.0).abs() < 0.05,
             "{estimate:?}"
         );
+    }
+
+    #[test]
+    fn ages_are_alike_by_a_gaussian_of_ten_years_and_classes_by_the_cosine() {
+        let device = Device::flex();
+        let numbers = |t: Tensor<2>| -> Vec<f32> { t.into_data().try_into_vec().unwrap() };
+        let near = |found: Vec<f32>, expected: [f64; 4]| {
+            let pairs = found.iter().zip(expected);
+            assert!(
+                pairs.clone().all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6),
+                "{found:?}"
+            );
+        };
+        let ages = Target::Ages(AgeTarget::of(Loss::Mae, &AGES).unwrap());
+        let found = numbers(ages.similarities(&[35.0.into(), 45.0.into()], &device));
+        let alike = (-0.5_f64).exp();
+        near(found, [1.0, alike, alike, 1.0]);
+        // Smoothing does not change the angle between two of K classes: −1/(K − 1).
+        let classes = Target::Classes(ClassTarget {
+            loss: crate::engine::classes::ClassLoss::CrossEntropy { smoothing: 0.1 },
+            n_classes: 5,
+        });
+        let found = numbers(classes.similarities(&[3.0.into(), 1.0.into()], &device));
+        near(found, [1.0, -0.25, -0.25, 1.0]);
     }
 
     #[test]

@@ -9,75 +9,16 @@ use std::sync::Arc;
 use std::thread;
 
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 
 use super::device::Lane;
 use super::gradients::Learned;
-use super::optimizer::OptimizerConfig;
+use super::objective::Objective;
 use super::replica::{Members, Replica};
-use super::seed::Seed;
-use super::target::Target;
 use crate::Error;
 use crate::data::batch::Truth;
 use crate::models::Block;
 use crate::models::parameters::{Misfit, NamedTensors};
 use crate::nn::exchange::Participant;
-
-/// What all blocks of a run have in common.
-#[derive(Clone, Debug)]
-pub struct Objective {
-    /// Seed of the run.
-    pub seed: Seed,
-    /// What heads learn to say.
-    pub target: Target,
-    /// How bases are kept orthonormal.
-    pub orthogonality: OrthogonalityConfig,
-    /// Settings of the optimizer.
-    pub optimizer: OptimizerConfig,
-    /// Parts of a batch that go through a block one after the other, for one update.
-    pub accumulate: usize,
-    /// Decay of a running mean of the weights that is used for inference; 0: none.
-    pub average: f64,
-}
-
-/// The `[train.orthogonality]` part of a config.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OrthogonalityConfig {
-    /// Factor λ of the penalty; published: 2e-4.
-    pub weight: f64,
-    /// What keeps Q and P orthonormal.
-    pub mode: OrthogonalityMode,
-}
-
-/// What keeps Q and P orthonormal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OrthogonalityMode {
-    /// λ(‖QᵀQ − I‖² + ‖PᵀP − I‖²) in the loss of each block.
-    Penalty,
-    /// A Newton–Schulz step towards the nearest orthonormal basis after each update, and no penalty.
-    Retract,
-    /// Both.
-    Both,
-}
-
-impl OrthogonalityConfig {
-    /// λ, where the loss has the penalty.
-    pub(super) fn penalty_weight(self) -> Option<f64> {
-        match self.mode {
-            OrthogonalityMode::Penalty | OrthogonalityMode::Both => Some(self.weight),
-            OrthogonalityMode::Retract => None,
-        }
-    }
-
-    pub(super) fn retracts(self) -> bool {
-        match self.mode {
-            OrthogonalityMode::Penalty => false,
-            OrthogonalityMode::Retract | OrthogonalityMode::Both => true,
-        }
-    }
-}
 
 /// What a message asks of each block on its way.
 #[derive(Clone, Debug)]
@@ -126,17 +67,17 @@ pub enum Answer {
     Trained {
         /// Step of the run.
         step: u64,
-        /// Task and penalty.
-        loss: f64,
-        /// Mean error, see [`super::target::Metric`].
-        error: f64,
+        /// Of each head: its loss, and the penalty on the block's weights.
+        losses: Vec<f64>,
+        /// Of each head the mean error, see [`super::target::Metric`].
+        errors: Vec<f64>,
     },
-    /// What its head says.
+    /// What its heads say.
     Estimated {
         /// Which batch.
         batch: usize,
-        /// An age in years or the number of a class for each member.
-        estimates: Vec<f64>,
+        /// By head, an age in years or the number of a class for each member.
+        estimates: Vec<Vec<f64>>,
     },
     /// See [`Block::orthogonality_errors`].
     Inspected {
@@ -210,6 +151,11 @@ impl BlockTrainer {
         self.number
     }
 
+    /// How many heads the block has.
+    pub fn n_heads(&self) -> usize {
+        self.lead().n_heads()
+    }
+
     /// The block as inference uses it, without autodiff.
     pub fn block(&self) -> Block {
         self.lead().block()
@@ -250,8 +196,8 @@ impl BlockTrainer {
                 let (learned, features) = self.train(&batch, *learning_rate)?;
                 let answer = Answer::Trained {
                     step: *step,
-                    loss: learned.loss,
-                    error: learned.error,
+                    losses: learned.losses,
+                    errors: learned.errors,
                 };
                 (answer, Some(features))
             }
@@ -278,7 +224,7 @@ impl BlockTrainer {
         Ok((answer, Message { job, features }))
     }
 
-    /// One step on the block's own loss: task + λ · penalty.
+    /// One step on the block's own loss, see [`Objective`].
     fn train(
         &mut self,
         batch: &Members<'_>,
@@ -342,15 +288,22 @@ impl BlockTrainer {
         Ok((Learned::sum_of_replicas(learned), handed_on))
     }
 
-    fn estimate(&self, features: &Tensor<5>) -> Result<(Vec<f64>, Tensor<5>), Error> {
+    fn estimate(&self, features: &Tensor<5>) -> Result<(Vec<Vec<f64>>, Tensor<5>), Error> {
         let runs = even_parts(0..features.dims()[0], self.replicas.len());
         let outcomes = on_each(self.replicas.iter().zip(runs), |(replica, run)| {
             let members = part_of(features, run);
             let estimate = || replica.estimate(&self.objective, members);
             replica.lane.pool.install(estimate)
         });
-        let (estimates, handed_on): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
-        Ok((estimates.concat(), joined(handed_on)?))
+        let mut by_head = vec![Vec::new(); self.n_heads()];
+        let mut handed_on = Vec::with_capacity(outcomes.len());
+        for (estimates, output) in outcomes {
+            for (all, of_run) in by_head.iter_mut().zip(estimates) {
+                all.extend(of_run);
+            }
+            handed_on.push(output);
+        }
+        Ok((by_head, joined(handed_on)?))
     }
 }
 

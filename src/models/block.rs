@@ -1,12 +1,14 @@
-//! A block: a run of units that is trained on the answer of its own head.
+//! A block: a run of units that is trained on the answer of its own head, or, for deep supervision, on those of several.
+
+use std::ops::Range;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
 use super::brain_cnn::ConvStage;
+use super::head::Head;
 use super::residual::{ResidualUnit, Stem};
 use super::transformer::{EncoderLayer, PatchEmbedding};
-use crate::nn::head::Head;
 use crate::nn::pass::{BatchStatistics, Pass, Place};
 use crate::nn::weight::{BASES, Weight, retract};
 
@@ -34,12 +36,31 @@ pub enum Unit {
 pub struct Block {
     pub(super) units: Vec<Unit>,
     pub(super) head: Head,
+    /// Heads between the units, from the input on; gradients flow on through them. Deep supervision alone has any.
+    pub(super) inner: Vec<InnerHead>,
     /// Number of the first unit in the network.
     pub(super) first_unit: usize,
 }
 
+/// A head within a block (Lee et al., "Deeply-Supervised Nets", AISTATS 2015).
+#[derive(Module, Debug)]
+pub struct InnerHead {
+    pub(super) head: Head,
+    /// Units of the block that come before it.
+    pub(super) after: usize,
+}
+
+/// What a head says in training.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// `[batch, n_outputs]`.
+    pub outputs: Tensor<2>,
+    /// How alike the members are, `[batch, batch]`, where the head has a branch that learns it.
+    pub similarity: Option<Tensor<2>>,
+}
+
 impl Unit {
-    fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
+    pub(super) fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
         match self {
             Self::ConvStage(stage) => stage.forward(input, pass),
             Self::Stem(stem) => stem.forward(input, pass),
@@ -50,12 +71,18 @@ impl Unit {
     }
 
     /// How many normalization layers with running statistics the unit has.
-    fn n_statistics(&self) -> usize {
+    pub(super) fn n_statistics(&self) -> usize {
         match self {
             Self::ConvStage(_) | Self::Stem(_) => 1,
             Self::Residual(unit) => unit.n_statistics(),
             Self::Patches(_) | Self::Encoder(_) => 0,
         }
+    }
+
+    /// Takes over its own statistics, the next ones of many.
+    pub(super) fn absorb_own(self, statistics: &mut impl Iterator<Item = BatchStatistics>) -> Self {
+        let n = self.n_statistics();
+        self.absorb(statistics.by_ref().take(n))
     }
 
     fn absorb(self, mut statistics: impl Iterator<Item = BatchStatistics>) -> Self {
@@ -81,7 +108,7 @@ impl Unit {
         }
     }
 
-    fn fold(&self) -> Self {
+    pub(super) fn fold(&self) -> Self {
         match self {
             Self::ConvStage(stage) => Self::ConvStage(stage.fold()),
             Self::Stem(stem) => Self::Stem(stem.fold()),
@@ -98,35 +125,114 @@ impl Block {
     /// # Shapes
     /// `[batch, channels, x, y, z]` → the same with the channels and sides of the block's last unit.
     pub fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
-        self.units
-            .iter()
-            .enumerate()
-            .fold(input, |features, (i, unit)| {
-                pass.enter(Place::Unit(self.first_unit + i));
-                unit.forward(features, pass)
-            })
+        self.run(0..self.units.len(), input, pass)
     }
 
-    /// What the head says of [`Self::forward`]'s features.
+    /// Features for each head, from the input on; the last are those of [`Self::forward`].
+    ///
+    /// # Shapes
+    /// `[batch, channels, x, y, z]` → the same with the channels and sides of the unit before each head.
+    pub fn forward_to_heads(&self, input: Tensor<5>, pass: &mut Pass) -> Vec<Tensor<5>> {
+        let (mut features, mut start) = (input, 0);
+        let mut of_heads = Vec::with_capacity(self.n_heads());
+        for (end, _) in self.heads() {
+            features = self.run(start..end, features, pass);
+            of_heads.push(features.clone());
+            start = end;
+        }
+        of_heads
+    }
+
+    fn run(&self, mut units: Range<usize>, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
+        units.fold(input, |features, number| {
+            pass.enter(Place::Unit(self.first_unit + number));
+            self.units[number].forward(features, pass)
+        })
+    }
+
+    /// What the last head says of [`Self::forward`]'s features.
     ///
     /// # Shapes
     /// `[batch, channels, x, y, z]` → `[batch, n_outputs]`.
     pub fn outputs(&self, features: Tensor<5>, pass: &mut Pass) -> Tensor<2> {
-        let last_unit = self.first_unit + self.units.len().saturating_sub(1);
-        pass.enter(Place::HeadAfter(last_unit));
+        pass.enter(place_of_head(self.first_unit, self.units.len()));
         self.head.forward(features, pass)
     }
 
-    /// Weight matrices of the units, then of the head.
+    /// What each head says of [`Self::forward_to_heads`]' features.
+    pub fn said(&self, of_heads: Vec<Tensor<5>>, pass: &mut Pass) -> Vec<Said> {
+        let heads = self.heads().zip(of_heads);
+        let said = heads.map(|((after, head), features)| {
+            pass.enter(place_of_head(self.first_unit, after));
+            Said {
+                similarity: head.similarity(features.clone()),
+                outputs: head.forward(features, pass),
+            }
+        });
+        said.collect()
+    }
+
+    /// What all heads say of an input for an answer, from the input on, and what the block hands on.
+    ///
+    /// # Shapes
+    /// `[batch, channels, x, y, z]` → for each head `[batch, n_outputs]`, and as [`Self::forward`].
+    pub fn answers(&self, input: Tensor<5>) -> (Vec<Tensor<2>>, Tensor<5>) {
+        let (mut features, mut start) = (input, 0);
+        let mut outputs = Vec::with_capacity(self.n_heads());
+        for (after, head) in self.heads() {
+            features = self.run(start..after, features, &mut Pass::Inference);
+            outputs.push(head.forward(features.clone(), &mut Pass::Inference));
+            start = after;
+        }
+        (outputs, features)
+    }
+
+    /// How many heads it has.
+    pub fn n_heads(&self) -> usize {
+        self.inner.len() + 1
+    }
+
+    /// All heads from the input on, each with the number of the block's units before it.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (usize, &Head)> {
+        let inner = self.inner.iter().map(|inner| (inner.after, &inner.head));
+        inner.chain([(self.units.len(), &self.head)])
+    }
+
+    /// The block with other heads: all, or all but the last one of a network.
+    pub(super) fn map_auxiliary_heads(
+        self,
+        is_last: bool,
+        change: impl Fn(Place, Head) -> Head,
+    ) -> Self {
+        let first_unit = self.first_unit;
+        let changed = |inner: InnerHead| InnerHead {
+            head: change(place_of_head(first_unit, inner.after), inner.head),
+            ..inner
+        };
+        let head = if is_last {
+            self.head
+        } else {
+            change(place_of_head(first_unit, self.units.len()), self.head)
+        };
+        Self {
+            inner: self.inner.into_iter().map(changed).collect(),
+            head,
+            ..self
+        }
+    }
+
+    /// Weight matrices of the units, then of the heads, the last one's first.
     pub fn weights(&self) -> Vec<&Weight> {
+        let inner = self.inner.iter().flat_map(|inner| inner.head.weights());
         self.units
             .iter()
             .flat_map(Unit::weights)
             .chain(self.head.weights())
+            .chain(inner)
             .collect()
     }
 
-    /// Σ ‖QᵀQ − I‖² + ‖PᵀP − I‖² over the block, head included; `None` for dense weights.
+    /// Σ ‖QᵀQ − I‖² + ‖PᵀP − I‖² over the block, heads included; `None` for dense weights.
     pub fn orthogonality_penalty(&self) -> Option<Tensor<1>> {
         let penalties = self
             .weights()
@@ -149,15 +255,25 @@ impl Block {
         })
     }
 
-    /// Takes over the statistics that a training pass met in [`Self::forward`].
+    /// Takes over the statistics that a training pass met in [`Self::forward_to_heads`], and then in [`Self::said`].
     pub fn absorb(self, statistics: Vec<BatchStatistics>) -> Self {
         let mut statistics = statistics.into_iter();
-        let mut absorb = |unit: Unit| {
-            let n = unit.n_statistics();
-            unit.absorb(statistics.by_ref().take(n))
+        let units = self.units.into_iter();
+        let units = units.map(|unit| unit.absorb_own(&mut statistics)).collect();
+        let mut of_head = |head: Head| {
+            let n = head.n_statistics();
+            head.absorb(statistics.by_ref().take(n))
         };
-        let units = self.units.into_iter().map(&mut absorb).collect();
-        Self { units, ..self }
+        let inner = self.inner.into_iter().map(|inner| InnerHead {
+            head: of_head(inner.head),
+            ..inner
+        });
+        Self {
+            units,
+            inner: inner.collect(),
+            head: of_head(self.head),
+            ..self
+        }
     }
 
     /// The same function with dense weights, as inference uses it.
@@ -165,9 +281,24 @@ impl Block {
         Self {
             units: self.units.iter().map(Unit::fold).collect(),
             head: self.head.fold(),
+            inner: self.inner.iter().map(InnerHead::fold).collect(),
             first_unit: self.first_unit,
         }
     }
+}
+
+impl InnerHead {
+    fn fold(&self) -> Self {
+        Self {
+            head: self.head.fold(),
+            after: self.after,
+        }
+    }
+}
+
+/// Where the head stands that so many units of a block come before.
+fn place_of_head(first_unit: usize, after: usize) -> Place {
+    Place::HeadAfter(first_unit + after.saturating_sub(1))
 }
 
 /// Maps bases alone.

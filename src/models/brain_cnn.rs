@@ -12,6 +12,7 @@ use crate::nn::batch_norm::BatchNorm;
 use crate::nn::conv3d::{Conv3d, Conv3dShape, Extent};
 use crate::nn::dropout::dropout;
 use crate::nn::pass::{BatchStatistics, Pass};
+use crate::nn::pool3d::average_pool_by;
 use crate::nn::weight::WeightForm;
 
 /// What surrounds the input of a convolution.
@@ -55,6 +56,8 @@ pub struct ConvStage {
     pub(super) convolution: Conv3d,
     norm: BatchNorm,
     dropout: f64,
+    /// Side of the cells over which the input is averaged first; 1 in a trunk.
+    cell: usize,
 }
 
 impl ConvStageConfig {
@@ -89,13 +92,21 @@ impl ConvStage {
             convolution: Conv3d::new(shape, form, rng, device),
             norm: BatchNorm::new(out_channels, norm.momentum, norm.epsilon, device),
             dropout: config.dropout,
+            cell: 1,
         }
+    }
+
+    /// The stage behind averages over cells of so many voxels a side.
+    pub(super) fn after_averages(self, cell: usize) -> Self {
+        Self { cell, ..self }
     }
 
     /// # Shapes
     /// `[batch, in, x, y, z]` → `[batch, out, x', y', z']`, see [`ConvStageConfig::output_side`].
     pub fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
-        let features = self.convolution.forward_max_pool2(input);
+        let features = self
+            .convolution
+            .forward_max_pool2(average_pool_by(input, self.cell));
         dropout(self.norm.forward_relu(features, pass), self.dropout, pass)
     }
 

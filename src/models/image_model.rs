@@ -6,17 +6,18 @@
 //! The stem, or the patch embedding, is a unit of its own.
 
 use burn::tensor::Device;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::block::Unit;
 use super::brain_cnn::BatchNormConfig;
+use super::head::{Head, HeadKind, HeadShape, Pooling, copied_units};
 use super::network::{Cuts, NamedCuts, Network, Regime, starts_of, unknown_cuts};
 use super::residual::{Layers, ResidualUnit, Stem, StemKind, UnitKind, UnitShape};
 use super::transformer::{EncoderLayer, PatchEmbedding, TransformerShape};
 use crate::Error;
 use crate::engine::seed::{Purpose, Seed};
 use crate::nn::conv3d::Extent;
-use crate::nn::head::{Head, HeadKind, HeadShape, Pooling};
 use crate::nn::pass::Place;
 use crate::nn::weight::WeightForm;
 
@@ -85,7 +86,7 @@ pub struct ImageModelConfig {
     pub width: f64,
     /// Where a local network is cut.
     pub cuts: Cuts,
-    /// Heads of all blocks but the last, which has a linear one. Heads of transformers read the class token.
+    /// Heads of all parts but the last, which has a linear one. Heads of transformers read the class token.
     pub head: HeadKind,
     /// Batch normalization of residual networks.
     pub batch_norm: BatchNormConfig,
@@ -196,24 +197,25 @@ impl ImageModelConfig {
         shapes
     }
 
-    /// Numbers of the units that begin a block, the first one included.
+    /// Numbers of the units that begin a part with a head at its end, the first one included; how many of the parts are
+    /// blocks, [`Regime::n_blocks`] says.
     ///
     /// # Errors
     /// [`Error::Config`] where the cuts are not rising numbers of units.
-    pub fn block_starts(&self, regime: Regime) -> Result<Vec<usize>, Error> {
+    pub fn part_starts(&self, regime: Regime) -> Result<Vec<usize>, Error> {
         let n_units = self.n_units();
         let cuts: Vec<usize> = match (regime, &self.cuts) {
             (Regime::Backprop, _) => Vec::new(),
-            (Regime::Local, Cuts::Named(NamedCuts::Published)) => match self.name.family() {
+            (_, Cuts::Named(NamedCuts::Published)) => match self.name.family() {
                 Family::Residual(_, [first, second, third, _]) => {
                     vec![1 + first, 1 + first + second, 1 + first + second + third]
                 }
                 // Three layers a block, the first with the embedding.
                 Family::Transformer(_) => vec![4, 7, 10],
             },
-            (Regime::Local, Cuts::Named(NamedCuts::Units)) => (1..n_units).collect(),
-            (Regime::Local, Cuts::Named(NamedCuts::Balanced)) => return Err(unknown_cuts()),
-            (Regime::Local, Cuts::Before(cuts)) => cuts.clone(),
+            (_, Cuts::Named(NamedCuts::Units)) => (1..n_units).collect(),
+            (_, Cuts::Named(NamedCuts::Balanced)) => return Err(unknown_cuts()),
+            (_, Cuts::Before(cuts)) => cuts.clone(),
         };
         starts_of(cuts, n_units)
     }
@@ -229,6 +231,10 @@ impl ImageModelConfig {
                 message,
             })
         };
+        if !self.head.is_valid() {
+            let message = "augmented with a depth of 0, expected at least 1";
+            return refuse("model.head", message.into());
+        }
         let stem = (
             self.name.family(),
             self.stem.convolution(),
@@ -250,7 +256,8 @@ impl ImageModelConfig {
                     return refuse("data.side", message);
                 }
                 if self.head == HeadKind::ConvGapMlp {
-                    let message = "tokens cannot be convolved, expected gap-linear or gap-mlp";
+                    let message =
+                        "tokens cannot be convolved, expected gap-linear, gap-mlp or augmented";
                     return refuse("model.head", message.into());
                 }
                 Ok(())
@@ -273,21 +280,29 @@ impl ImageModelConfig {
     /// [`Error::Config`] where the cuts are wrong, or what [`Self::check`] refuses.
     pub fn network(&self, side: usize, draw: NetworkDraw<'_>) -> Result<Network, Error> {
         self.check(side)?;
-        let starts = self.block_starts(draw.regime)?;
-        let n_units = self.n_units();
-        let shapes = self.residual_units();
-        let head = |channels: usize, place| self.head(channels, place, draw);
+        let starts = self.part_starts(draw.regime)?;
+        let parts = (starts.as_slice(), self.n_units());
         Ok(match self.name.family() {
             Family::Residual(..) => {
+                let shapes = self.residual_units();
                 let channels_after = |unit: usize| match unit.checked_sub(1) {
                     Some(place) => shapes[place].out_channels(),
                     None => self.scaled(FIRST_WIDTH),
                 };
+                let copy = |(at, next): (usize, usize), rng: &mut ChaCha8Rng| {
+                    let skipped = &shapes[at..next];
+                    let shape = UnitShape {
+                        in_channels: channels_after(at),
+                        stride: skipped.iter().map(|shape| shape.stride).product(),
+                        ..shapes[next - 1]
+                    };
+                    Unit::Residual(ResidualUnit::new(shape, self.layers(draw), rng))
+                };
                 Network::from_units(
-                    &starts,
-                    n_units,
+                    parts,
+                    draw.regime,
                     |unit| self.residual_unit(unit, &shapes, draw),
-                    |place| head(channels_after(place.0), place),
+                    |place| self.head(place, &channels_after, &copy, draw),
                 )
             }
             Family::Transformer(heads) => {
@@ -297,22 +312,29 @@ impl ImageModelConfig {
                     patch: self.stem.patch().unwrap_or(side),
                     side,
                 };
+                let copy = |(_, next): (usize, usize), rng: &mut ChaCha8Rng| {
+                    self.encoder(next, shape, draw, rng)
+                };
                 Network::from_units(
-                    &starts,
-                    n_units,
+                    parts,
+                    draw.regime,
                     |unit| self.transformer_unit(unit, shape, draw),
-                    |place| head(shape.width, place),
+                    |place| self.head(place, &|_| shape.width, &copy, draw),
                 )
             }
         })
     }
 
-    fn residual_unit(&self, unit: usize, shapes: &[UnitShape], draw: NetworkDraw<'_>) -> Unit {
-        let layers = Layers {
+    fn layers<'a>(&self, draw: NetworkDraw<'a>) -> Layers<'a> {
+        Layers {
             form: self.weights,
             norm: self.batch_norm,
             device: draw.device,
-        };
+        }
+    }
+
+    fn residual_unit(&self, unit: usize, shapes: &[UnitShape], draw: NetworkDraw<'_>) -> Unit {
+        let layers = self.layers(draw);
         let mut rng = draw
             .seed
             .stream(Purpose::Initialization, &[Place::Unit(unit).key()]);
@@ -338,24 +360,50 @@ impl ImageModelConfig {
             let embedding = PatchEmbedding::new(shape, IMAGE_CHANNELS, form, &mut rng, device);
             return Unit::Patches(embedding);
         }
-        let is_last = unit == ENCODER_LAYERS;
-        Unit::Encoder(EncoderLayer::new(shape, is_last, form, &mut rng, device))
+        self.encoder(unit, shape, draw, &mut rng)
     }
 
-    /// The head after a unit with a number of blocks to follow.
+    fn encoder(
+        &self,
+        unit: usize,
+        shape: TransformerShape,
+        draw: NetworkDraw<'_>,
+        rng: &mut ChaCha8Rng,
+    ) -> Unit {
+        let is_last = unit == ENCODER_LAYERS;
+        let layer = EncoderLayer::new(shape, is_last, self.weights, rng, draw.device);
+        Unit::Encoder(layer)
+    }
+
+    /// The head after a unit with a number of heads to follow. `channels_after` says how many channels a unit gives; `copy`
+    /// draws a unit in the shape of a later one, to stand behind another unit.
     fn head(
         &self,
-        channels: usize,
         (unit, remaining_blocks): (usize, usize),
+        channels_after: &dyn Fn(usize) -> usize,
+        copy: impl Fn((usize, usize), &mut ChaCha8Rng) -> Unit,
         draw: NetworkDraw<'_>,
     ) -> Head {
+        let mut rng = draw
+            .seed
+            .stream(Purpose::Initialization, &[Place::HeadAfter(unit).key()]);
+        let is_last = remaining_blocks == 0;
+        let copied = match self.head {
+            HeadKind::Augmented { depth } if !is_last => copied_units(unit, self.n_units(), depth),
+            _ => Vec::new(),
+        };
+        let (mut at, mut copies) = (unit, Vec::with_capacity(copied.len()));
+        for next in copied {
+            copies.push(copy((at, next), &mut rng));
+            at = next;
+        }
         let shape = HeadShape {
-            kind: if remaining_blocks == 0 {
+            kind: if is_last {
                 HeadKind::GapLinear
             } else {
                 self.head
             },
-            channels,
+            channels: channels_after(at),
             remaining_blocks,
             hidden: CONV_HEAD_HIDDEN,
             extent: Extent::Image,
@@ -367,10 +415,8 @@ impl ImageModelConfig {
             dropout: 0.0,
             n_outputs: draw.n_outputs,
         };
-        let mut rng = draw
-            .seed
-            .stream(Purpose::Initialization, &[Place::HeadAfter(unit).key()]);
-        Head::new(shape, self.weights, &mut rng, draw.device)
+        let head = Head::new(shape, self.weights, &mut rng, draw.device);
+        head.behind(copies, channels_after(unit))
     }
 }
 

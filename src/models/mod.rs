@@ -1,10 +1,12 @@
 //! Networks: a list of blocks, each with a local head.
 //!
 //! A network knows layers and shapes; it knows no optimizer, device placement, regime or file. The regime is only a
-//! question of cuts: backprop is the same network as one block with the final head alone.
+//! question of cuts: backprop is the same network as one block with the final head alone, deep supervision one block
+//! with all heads.
 
 pub mod block;
 pub mod brain_cnn;
+pub mod head;
 pub mod image_model;
 mod network;
 pub mod parameters;

@@ -3,18 +3,20 @@
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::block::{Block, Unit};
+use super::block::{Block, InnerHead, Unit};
 use super::brain_cnn::{BatchNormConfig, ConvStage, ConvStageConfig};
+use super::head::{Head, HeadKind, HeadShape, Pooling, copied_units};
 use super::parameters::{self, Misfit, NamedTensors};
 use crate::Error;
 use crate::engine::seed::{Purpose, Seed};
 use crate::nn::conv3d::Extent;
-use crate::nn::head::{Head, HeadKind, HeadShape, Pooling};
 use crate::nn::pass::{Pass, Place};
 use crate::nn::weight::{WeightCounts, WeightForm};
 
 /// Width of the dense layer of a convolutional head.
 const CONV_HEAD_HIDDEN: usize = 64;
+/// Tells the draws of a branch for the similarity loss from those of its head.
+const SIMILARITY_BRANCH: u64 = 1;
 
 /// The architectures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +57,19 @@ pub enum Regime {
     Backprop,
     /// Each block learns from its own head; no gradient crosses a cut.
     Local,
+    /// The heads of local training on a network that is one block: their losses are summed, and gradients cross all cuts.
+    /// What local training is to be compared with (Lee et al., AISTATS 2015).
+    DeepSupervision,
+}
+
+impl Regime {
+    /// How many blocks a network has that is cut into so many parts.
+    pub fn n_blocks(self, n_parts: usize) -> usize {
+        match self {
+            Self::Local => n_parts,
+            Self::Backprop | Self::DeepSupervision => 1,
+        }
+    }
 }
 
 /// The `[model]` part of a config: everything that decides shapes.
@@ -112,11 +127,12 @@ impl ModelConfig {
             .collect()
     }
 
-    /// Numbers of the units that begin a block, the first one included.
+    /// Numbers of the units that begin a part with a head at its end, the first one included; how many of the parts are
+    /// blocks, [`Regime::n_blocks`] says.
     ///
     /// # Errors
     /// [`Error::Config`] where the cuts are not rising numbers of units.
-    pub fn block_starts(&self, regime: Regime) -> Result<Vec<usize>, Error> {
+    pub fn part_starts(&self, regime: Regime) -> Result<Vec<usize>, Error> {
         let n_units = self.stages.len();
         if n_units == 0 {
             return Err(refused_cuts(
@@ -125,13 +141,9 @@ impl ModelConfig {
         }
         let cuts: Vec<usize> = match (regime, &self.cuts) {
             (Regime::Backprop, _) => Vec::new(),
-            (Regime::Local, Cuts::Named(NamedCuts::Published | NamedCuts::Units)) => {
-                (1..n_units).collect()
-            }
-            (Regime::Local, Cuts::Named(NamedCuts::Balanced)) => {
-                return Err(unknown_cuts());
-            }
-            (Regime::Local, Cuts::Before(cuts)) => cuts.clone(),
+            (_, Cuts::Named(NamedCuts::Published | NamedCuts::Units)) => (1..n_units).collect(),
+            (_, Cuts::Named(NamedCuts::Balanced)) => return Err(unknown_cuts()),
+            (_, Cuts::Before(cuts)) => cuts.clone(),
         };
         starts_of(cuts, n_units)
     }
@@ -178,7 +190,7 @@ impl ModelConfig {
     }
 }
 
-/// Numbers of the units that begin a block, from those that begin a new one.
+/// Numbers of the units that begin a part, from those that begin a new one.
 pub(super) fn starts_of(cuts: Vec<usize>, n_units: usize) -> Result<Vec<usize>, Error> {
     let starts: Vec<usize> = std::iter::once(0).chain(cuts).collect();
     let rising = starts.windows(2).all(|pair| pair[0] < pair[1]);
@@ -216,50 +228,97 @@ impl Network {
         seed: Seed,
         device: &Device,
     ) -> Result<Self, Error> {
-        let starts = config.block_starts(regime)?;
+        let starts = config.part_starts(regime)?;
         Ok(Self::from_units(
-            &starts,
-            config.stages.len(),
+            (&starts, config.stages.len()),
+            regime,
             |unit| config.unit(unit, seed, device),
             |place| config.head(place, n_outputs, seed, device),
         ))
     }
 
-    /// Blocks that begin with the units `starts`, the first one included. `head` is asked for the head after a unit with a
-    /// number of blocks to follow.
+    /// Parts that begin with the units `starts`, the first one included, of `n_units`. `head` is asked for the head after a
+    /// unit with a number of heads to follow.
     pub(super) fn from_units(
-        starts: &[usize],
-        n_units: usize,
+        (starts, n_units): (&[usize], usize),
+        regime: Regime,
         unit: impl Fn(usize) -> Unit,
         head: impl Fn((usize, usize)) -> Head,
     ) -> Self {
         let ends = starts.iter().skip(1).copied().chain([n_units]);
-        let blocks = starts
-            .iter()
-            .zip(ends)
-            .enumerate()
-            .map(|(index, (start, end))| Block {
-                units: (*start..end).map(&unit).collect(),
-                head: head((end - 1, starts.len() - 1 - index)),
-                first_unit: *start,
-            });
+        let parts: Vec<(usize, usize)> = starts.iter().copied().zip(ends).collect();
+        let head_of = |index: usize| head((parts[index].1 - 1, parts.len() - 1 - index));
+        let block = |(start, end), of_head, inner| Block {
+            units: (start..end).map(&unit).collect(),
+            head: head_of(of_head),
+            inner,
+            first_unit: start,
+        };
+        let last = parts.len() - 1;
+        let blocks = match regime {
+            Regime::Local | Regime::Backprop => {
+                let numbered = parts.iter().enumerate();
+                let of_part =
+                    |(index, part): (usize, &(usize, usize))| block(*part, index, Vec::new());
+                numbered.map(of_part).collect()
+            }
+            Regime::DeepSupervision => {
+                let inner = (0..last).map(|index| InnerHead {
+                    head: head_of(index),
+                    after: parts[index].1,
+                });
+                vec![block((0, n_units), last, inner.collect())]
+            }
+        };
+        Self { blocks }
+    }
+
+    /// The network with a branch for the similarity loss at all heads but the last one; it is drawn apart from the rest,
+    /// which stays as it is.
+    pub fn with_similarity(self, form: WeightForm, seed: Seed, device: &Device) -> Self {
+        let last = self.blocks.len().saturating_sub(1);
+        let branched = |place: Place, head: Head| {
+            let key = [place.key(), SIMILARITY_BRANCH];
+            let mut rng = seed.stream(Purpose::Initialization, &key);
+            head.with_similarity(form, &mut rng, device)
+        };
+        let blocks = self.blocks.into_iter().enumerate();
+        let blocks =
+            blocks.map(|(number, block)| block.map_auxiliary_heads(number == last, &branched));
         Self {
             blocks: blocks.collect(),
         }
     }
 
+    /// How many heads it has.
+    pub fn n_heads(&self) -> usize {
+        self.blocks.iter().map(Block::n_heads).sum()
+    }
+
     /// What all heads say, without dropout and with running statistics.
     ///
     /// # Shapes
-    /// `[batch, channels, x, y, z]` → for each block `[batch, n_outputs]`.
+    /// `[batch, channels, x, y, z]` → for each head, from the input on, `[batch, n_outputs]`.
     pub fn outputs(&self, input: Tensor<5>) -> Vec<Tensor<2>> {
         let mut features = input;
-        let mut outputs = Vec::with_capacity(self.blocks.len());
+        let mut outputs = Vec::with_capacity(self.n_heads());
         for block in &self.blocks {
-            features = block.forward(features, &mut Pass::Inference);
-            outputs.push(block.outputs(features.clone(), &mut Pass::Inference));
+            let (said, handed_on) = block.answers(features);
+            outputs.extend(said);
+            features = handed_on;
         }
         outputs
+    }
+
+    /// What the last head reads: the trunk as an extractor of features, without dropout and with running statistics.
+    ///
+    /// # Shapes
+    /// `[batch, channels, x, y, z]` → the same with the channels and sides of the last unit; for a transformer
+    /// `[batch, width, 1, 1, tokens]`, the class token first.
+    pub fn forward_features(&self, input: Tensor<5>) -> Tensor<5> {
+        self.blocks.iter().fold(input, |features, block| {
+            block.forward(features, &mut Pass::Inference)
+        })
     }
 
     /// The same function with dense weights.
@@ -322,10 +381,14 @@ impl Network {
             counts.stored += all;
             counts.degrees_of_freedom += block_counts.degrees_of_freedom + others;
             counts.composed += block_counts.composed + others;
-            if index != last {
-                let head = of_weights(&block.head.weights());
-                let head_others = parameters::count(&block.head) - head.stored;
-                counts.auxiliary_heads += head.composed + head_others;
+            let (is_last, n_inner) = (index == last, block.n_heads() - 1);
+            for (number, (_, head)) in block.heads().enumerate() {
+                if is_last && number == n_inner {
+                    continue;
+                }
+                let of_head = of_weights(&head.weights());
+                let others = parameters::count(head) - of_head.stored;
+                counts.auxiliary_heads += of_head.composed + others;
             }
         }
         counts
@@ -356,13 +419,31 @@ impl ModelConfig {
         seed: Seed,
         device: &Device,
     ) -> Head {
+        let mut rng = seed.stream(Purpose::Initialization, &[Place::HeadAfter(unit).key()]);
+        let is_last = remaining_blocks == 0;
+        let copied = match self.head {
+            HeadKind::Augmented { depth } if !is_last => {
+                copied_units(unit, self.stages.len(), depth)
+            }
+            _ => Vec::new(),
+        };
+        let channels = self.channels();
+        let (mut at, mut copies) = (unit, Vec::with_capacity(copied.len()));
+        for next in copied {
+            let stage = ConvStage::new(
+                &self.stages[next],
+                [channels[at], channels[next]],
+                self.batch_norm,
+                self.weights,
+                (&mut rng, device),
+            );
+            // Each stage that is left out would have halved the sides.
+            copies.push(Unit::ConvStage(stage.after_averages(1 << (next - at - 1))));
+            at = next;
+        }
         let shape = HeadShape {
-            kind: if remaining_blocks == 0 {
-                HeadKind::GapMlp
-            } else {
-                self.head
-            },
-            channels: self.channels()[unit],
+            kind: if is_last { HeadKind::GapMlp } else { self.head },
+            channels: channels[at],
             remaining_blocks,
             hidden: self.final_hidden,
             extent: Extent::Volume,
@@ -371,7 +452,7 @@ impl ModelConfig {
             dropout: self.final_dropout,
             n_outputs,
         };
-        let mut rng = seed.stream(Purpose::Initialization, &[Place::HeadAfter(unit).key()]);
-        Head::new(shape, self.weights, &mut rng, device)
+        let head = Head::new(shape, self.weights, &mut rng, device);
+        head.behind(copies, channels[unit])
     }
 }

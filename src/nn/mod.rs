@@ -1,4 +1,4 @@
-//! Layers: weights in dense or eigen form, convolutions, normalization, dropout, pooling and heads.
+//! Layers: weights in dense or eigen form, convolutions, normalization, dropout, pooling and similarities.
 //!
 //! Layers know tensors and keyed randomness; they know no optimizer, no device placement and no files. Features are
 //! `[batch, channel, x, y, z]` on RAS+ axes; images are `[batch, channel, 1, y, x]` with y down, so that they need no
@@ -12,9 +12,9 @@ pub mod conv3d_pool_op;
 pub mod dropout;
 pub mod exchange;
 pub mod group_norm;
-pub mod head;
 pub mod layer_norm;
 pub mod linear;
 pub mod pass;
 pub mod pool3d;
+pub mod similarity;
 pub mod weight;

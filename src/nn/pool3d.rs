@@ -56,6 +56,20 @@ pub fn average_pool_to(input: Tensor<5>, longest: usize) -> Tensor<5> {
     }
 }
 
+/// Averages over cells of `factor` voxels along each axis, as even as can be; sides shorter than that become 1.
+///
+/// # Shapes
+/// `[batch, channels, x, y, z]` → `[batch, channels, max(x/factor, 1), …]`.
+pub fn average_pool_by(input: Tensor<5>, factor: usize) -> Tensor<5> {
+    let [_, _, x, y, z] = input.dims();
+    let sides = [x, y, z].map(|side| (side / factor).max(1));
+    if sides == [x, y, z] {
+        input
+    } else {
+        adaptive_avg_pool3d(input, sides)
+    }
+}
+
 /// Mean over the voxels of each channel.
 ///
 /// # Shapes

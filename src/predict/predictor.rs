@@ -115,11 +115,11 @@ impl AgePredictor {
         &self.models
     }
 
-    /// Blocks of each model.
+    /// Heads of each model: one for each block, or for each part of a model trained with deep supervision.
     pub fn n_blocks(&self) -> usize {
         self.models
             .first()
-            .map_or(0, |model| model.network.blocks.len())
+            .map_or(0, |model| model.network.n_heads())
     }
 
     /// The name of the model, or the names of all, with `+` between them.
@@ -358,9 +358,9 @@ fn fits_ensemble(path: &Path, model: &Model, first: &Model) -> Result<(), Error>
         let message = "its recipe is not that of the first model, and an ensemble sees one volume";
         return Err(refuse(path, message.into()));
     }
-    let (found, expected) = (model.network.blocks.len(), first.network.blocks.len());
+    let (found, expected) = (model.network.n_heads(), first.network.n_heads());
     if found != expected {
-        let message = format!("it has {found} blocks, the first model {expected}");
+        let message = format!("it has {found} heads, the first model {expected}");
         return Err(refuse(path, message));
     }
     if model.description.weights_hash == first.description.weights_hash {

@@ -113,7 +113,8 @@ impl VisionConfig {
         let balanced = model.cuts == Cuts::Named(NamedCuts::Balanced);
         let n_blocks = match (train.regime, balanced) {
             (Regime::Local, true) => None,
-            (regime, _) => Some(model.block_starts(regime)?.len()),
+            (Regime::Backprop | Regime::DeepSupervision, true) => Some(1),
+            (regime, false) => Some(regime.n_blocks(model.part_starts(regime)?.len())),
         };
         train.check_block_factors(n_blocks)
     }
@@ -229,6 +230,13 @@ mod tests {
             ("model.name=vit-ti", "model.stem"),
             ("model.cuts=[99]", "model.cuts"),
             ("model.depth=3", "model.depth"),
+            ("model.head={ augmented = { depth = 0 } }", "model.head"),
+            ("model.head={ augmented = { height = 1 } }", "model.head"),
+            (
+                "train.auxiliary.similarity=1.5",
+                "train.auxiliary.similarity",
+            ),
+            ("train.auxiliary.weight=-1", "train.auxiliary.weight"),
         ] {
             let refused = VisionConfig::parse(&text, Path::new(&name), &[change.to_owned()]);
             let said = refused.unwrap_err().to_string();

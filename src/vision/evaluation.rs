@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use brainage_pipelines::atomic::write_atomically;
+use burn::tensor::{Tensor, activation::softmax};
 use serde::{Deserialize, Serialize};
 
 use super::model_file::Classifier;
@@ -20,15 +21,33 @@ use crate::models::ParameterCounts;
 /// Threads that decode images while the network works on others.
 const MOST_THREADS: usize = 8;
 
+/// Whose answer counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Heads {
+    /// The last head's.
+    #[default]
+    Last,
+    /// That of all heads: the likeliest class by the mean of what they give each class.
+    Ensemble,
+}
+
 /// `evaluation.json` of a classifier.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassifierEvaluation {
     /// Images.
     pub n: usize,
-    /// Share that the last head takes for another class, percent.
+    /// Whose error comes next; the last head's in files of earlier versions.
+    #[serde(default)]
+    pub heads: Heads,
+    /// Share that is taken for another class, percent.
     pub error_percent: f64,
-    /// The same for each head, first block first.
+    /// The same for each head by itself, first block first.
     pub error_percent_by_block: Vec<f64>,
+    /// The same for a head and all later ones together, by the mean of what they give each class; the first is that of all
+    /// heads, the last that of the last head alone. None in files of earlier versions.
+    #[serde(default)]
+    pub error_percent_from_block: Vec<f64>,
     /// Decoded and classified in a second.
     pub images_per_second: f64,
     /// Images that it learned from.
@@ -62,6 +81,13 @@ impl ClassifierEvaluation {
     }
 }
 
+/// Sums of errors over images, by head.
+struct ErrorSums {
+    alone: Vec<f64>,
+    /// With all later heads.
+    together: Vec<f64>,
+}
+
 /// Classifies images in batches on a device; other threads decode the next ones.
 ///
 /// # Errors
@@ -70,6 +96,7 @@ pub fn evaluate(
     classifier: &Classifier,
     images: &ImageSamples,
     batch_size: usize,
+    heads: Heads,
     lane: &Lane,
 ) -> Result<ClassifierEvaluation, Error> {
     let n = images.len();
@@ -80,7 +107,11 @@ pub fn evaluate(
     let batches: Vec<&[usize]> = all.chunks(batch_size.max(1)).collect();
     let n_threads = crate::engine::device::n_cores().clamp(1, MOST_THREADS);
     let clock = Instant::now();
-    let mut sums = vec![0.0; classifier.network.blocks.len()];
+    let n_heads = classifier.network.n_heads();
+    let mut sums = ErrorSums {
+        alone: vec![0.0; n_heads],
+        together: vec![0.0; n_heads],
+    };
     thread::scope(|scope| {
         let mut ready = Vec::with_capacity(n_threads);
         for number in 0..n_threads {
@@ -109,27 +140,88 @@ pub fn evaluate(
         Ok::<_, Error>(())
     })?;
     let seconds = clock.elapsed().as_secs_f64();
-    let by_block: Vec<f64> = sums.into_iter().map(|sum| sum / n as f64).collect();
+    let means = |sums: Vec<f64>| -> Vec<f64> { sums.iter().map(|sum| sum / n as f64).collect() };
+    let (by_block, from_block) = (means(sums.alone), means(sums.together));
+    let of_whom = match heads {
+        Heads::Last => by_block.last(),
+        Heads::Ensemble => from_block.first(),
+    };
     Ok(ClassifierEvaluation {
         n,
-        error_percent: by_block.last().copied().unwrap_or(f64::NAN),
+        heads,
+        error_percent: of_whom.copied().unwrap_or(f64::NAN),
         error_percent_by_block: by_block,
+        error_percent_from_block: from_block,
         images_per_second: n as f64 / seconds,
         n_training: classifier.facts.n_training,
         parameters: classifier.parameters,
     })
 }
 
-fn add_errors(classifier: &Classifier, batch: Batch, lane: &Lane, sums: &mut [f64]) {
+fn add_errors(classifier: &Classifier, batch: Batch, lane: &Lane, sums: &mut ErrorSums) {
     let outputs = classifier
         .network
         .outputs(batch.volumes.to_device(&lane.device));
-    for (outputs, sum) in outputs.into_iter().zip(sums) {
+    let error_sum = |outputs: Tensor<2>| -> f64 {
         let estimates = ClassTarget::estimates(outputs)
             .into_iter()
             .zip(&batch.truths);
-        *sum += estimates
+        estimates
             .map(|(estimate, truth)| Metric::WrongPercent.error(estimate, *truth))
-            .sum::<f64>();
+            .sum()
+    };
+    let together = means_from_each(&outputs).into_iter();
+    for ((outputs, together), (alone, of_all)) in outputs
+        .into_iter()
+        .zip(together)
+        .zip(sums.alone.iter_mut().zip(&mut sums.together))
+    {
+        *alone += error_sum(outputs);
+        *of_all += error_sum(together);
+    }
+}
+
+/// For each head the mean of its softmax and those of all later heads.
+///
+/// # Shapes
+/// `[batch, n_classes]` each.
+fn means_from_each(outputs: &[Tensor<2>]) -> Vec<Tensor<2>> {
+    let mut sum: Option<Tensor<2>> = None;
+    let mut means: Vec<Tensor<2>> = Vec::with_capacity(outputs.len());
+    for outputs in outputs.iter().rev() {
+        let shares = softmax(outputs.clone(), 1);
+        let total = match sum.take() {
+            Some(sum) => sum + shares,
+            None => shares,
+        };
+        means.push(total.clone() / (means.len() + 1) as f64);
+        sum = Some(total);
+    }
+    means.reverse();
+    means
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn heads_together_give_each_class_the_mean_of_what_they_give_it_alone() {
+        let device = Device::flex();
+        let shares = [[0.5_f32, 0.3, 0.2], [0.1, 0.7, 0.2], [0.1, 0.2, 0.7]];
+        let logits = shares.map(|row| Tensor::<2>::from_data([row.map(f32::ln)], &device));
+        let means: Vec<Vec<f32>> = means_from_each(&logits)
+            .into_iter()
+            .map(|mean| mean.into_data().try_into_vec().unwrap())
+            .collect();
+        let expected = [
+            [0.7 / 3.0, 1.2 / 3.0, 1.1 / 3.0],
+            [0.1, 0.45, 0.45],
+            [0.1, 0.2, 0.7],
+        ];
+        for (found, expected) in means.concat().iter().zip(expected.concat()) {
+            assert!((found - expected).abs() < 1e-6, "{means:?}");
+        }
     }
 }

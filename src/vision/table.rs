@@ -219,6 +219,11 @@ impl Table {
     }
 }
 
+/// Whether two runs may stand in one row: their configs differ by seed, devices, checkpoints or the place of the data alone.
+pub fn same_recipe(a: &VisionConfig, b: &VisionConfig) -> bool {
+    without_seed(a) == without_seed(b)
+}
+
 /// The config without what may differ within a row.
 fn without_seed(config: &VisionConfig) -> VisionConfig {
     let mut same = config.clone();
@@ -238,11 +243,20 @@ fn method(config: &VisionConfig) -> &'static str {
         (WeightForm::Eigen, Regime::Backprop) => "ENN",
         (WeightForm::Dense, Regime::Local) => "local, dense",
         (WeightForm::Eigen, Regime::Local) => "ENN-ℓ",
+        (WeightForm::Dense, Regime::DeepSupervision) => "deep supervision, dense",
+        (WeightForm::Eigen, Regime::DeepSupervision) => "deep supervision, eigen",
     }
 }
 
 fn order_of(method: &str) -> usize {
-    let known = ["BP", "ENN", "local, dense", "ENN-ℓ"];
+    let known = [
+        "BP",
+        "ENN",
+        "deep supervision, dense",
+        "deep supervision, eigen",
+        "local, dense",
+        "ENN-ℓ",
+    ];
     known
         .iter()
         .position(|name| *name == method)
@@ -277,8 +291,8 @@ fn row(config: &VisionConfig, members: &[&Entry]) -> Row {
     };
     let blocks = match (config.train.regime, &model.cuts) {
         (Regime::Backprop, _) => String::new(),
-        (Regime::Local, Cuts::Named(name)) => format!("{} ({})", name_of(*name), head_of(config)),
-        (Regime::Local, Cuts::Before(cuts)) => format!("{cuts:?} ({})", head_of(config)),
+        (_, Cuts::Named(name)) => format!("{} ({})", name_of(*name), heads_of(config)),
+        (_, Cuts::Before(cuts)) => format!("{cuts:?} ({})", heads_of(config)),
     };
     let first = members.first().map(|entry| &entry.evaluation);
     Row {
@@ -310,12 +324,19 @@ fn name_of(cuts: NamedCuts) -> &'static str {
     }
 }
 
-fn head_of(config: &VisionConfig) -> &'static str {
-    use crate::nn::head::HeadKind::{ConvGapMlp, GapLinear, GapMlp};
-    match config.model.head {
-        GapLinear => "gap-linear",
-        GapMlp => "gap-mlp",
-        ConvGapMlp => "conv-gap-mlp",
+/// The heads that only train, and what they learn besides the classes.
+fn heads_of(config: &VisionConfig) -> String {
+    let heads = config.model.head.title();
+    let auxiliary = config.train.auxiliary;
+    let similarity = match auxiliary.similarity {
+        0.0 => String::new(),
+        share => format!(", similarity {share}"),
+    };
+    match config.train.regime {
+        Regime::DeepSupervision if auxiliary.weight != 1.0 => {
+            format!("{heads}{similarity}, weight {}", auxiliary.weight)
+        }
+        _ => format!("{heads}{similarity}"),
     }
 }
 
@@ -349,6 +370,8 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    use crate::vision::evaluation::Heads;
+
     const SMALL: &str = include_str!("../../configs/vision/cifar10-resnet18-small.toml");
 
     fn entry(changes: &[&str], error: f64) -> Entry {
@@ -357,7 +380,9 @@ mod tests {
             config: VisionConfig::parse(SMALL, Path::new("small.toml"), &changes).unwrap(),
             evaluation: ClassifierEvaluation {
                 n: 2000,
+                heads: Heads::Last,
                 error_percent: error,
+                error_percent_from_block: vec![error, error],
                 error_percent_by_block: vec![60.0, error],
                 images_per_second: 1.0,
                 n_training: 9000,

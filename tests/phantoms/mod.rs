@@ -166,6 +166,7 @@ pub(crate) fn train_on(
         &Device::flex(),
     )
     .expect("a network");
+    let network = section.prepared(network, config.model.weights);
     let n_blocks = network.blocks.len();
     let latest = checkpoints.load_latest(n_blocks).expect("readable");
     let (progress, states) = latest.map_or((Progress::default(), None), |c| {

@@ -120,6 +120,7 @@ fn in_child(args: &Args, regime: Regime) -> anyhow::Result<StepMemory> {
     let name = match regime {
         Regime::Backprop => "backprop",
         Regime::Local => "local",
+        Regime::DeepSupervision => "deep-supervision",
     };
     let mut child = Command::new(std::env::current_exe()?);
     child.args(["bench", "memory", "--in-process", "--device"]);

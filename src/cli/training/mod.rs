@@ -193,6 +193,7 @@ fn fit_blocks(
     let (n_outputs, seed) = (target.n_outputs(), section.seed);
     let device = Device::flex();
     let network = Network::new(&config.model, n_outputs, section.regime, seed, &device)?;
+    let network = section.prepared(network, config.model.weights);
     let augmentation = config.data.augmentation;
     let (training_volumes, validation_volumes) = (
         Volumes {

@@ -24,7 +24,7 @@ use crate::run::dir::RunDir;
 pub struct Placement {
     /// Devices that it is for.
     pub devices: Vec<DeviceName>,
-    /// Numbers of the units that begin a new block.
+    /// Numbers of the units that begin a new block; in deep supervision, where no blocks are, a new part with a head.
     pub cuts: Vec<usize>,
     /// Seconds of each block's step on the first device; none where nothing had to be measured.
     pub block_seconds: Option<Vec<f64>>,
@@ -49,7 +49,7 @@ pub fn place(
             rule: config.train.placement,
             n: config.model.stages.len(),
             cuts: &config.model.cuts,
-            starts: &|cuts| with_cuts_of(&config.model, cuts).block_starts(config.train.regime),
+            starts: &|cuts| with_cuts_of(&config.model, cuts).part_starts(config.train.regime),
             seconds: &|cuts, lane| seconds(config, cuts, lane),
         },
         run,
@@ -78,7 +78,7 @@ pub(in crate::cli) struct Units<'a> {
     pub(in crate::cli) n: usize,
     /// Where it is to be cut.
     pub(in crate::cli) cuts: &'a Cuts,
-    /// Numbers of the units that begin a block, the first one included, for cuts that are not measured.
+    /// Numbers of the units that begin a part with a head, the first one included, for cuts that are not measured.
     pub(in crate::cli) starts: &'a dyn Fn(&Cuts) -> Result<Vec<usize>, Error>,
     /// Seconds of each block of the network with the given cuts, on a device.
     pub(in crate::cli) seconds: &'a MeasureBlocks<'a>,
@@ -139,7 +139,7 @@ fn decide(
     printer: &Printer,
 ) -> anyhow::Result<Placement> {
     let balanced_cuts = matches!(units.cuts, Cuts::Named(NamedCuts::Balanced));
-    let (cuts, mut seconds) = if balanced_cuts && units.regime == Regime::Local {
+    let (cuts, mut seconds) = if balanced_cuts && units.regime != Regime::Backprop {
         let of_units = measure(units, (1..units.n).collect(), devices, printer)?;
         let n_blocks = devices.len().clamp(2, of_units.len().max(2));
         let of = |stage: &Stage| of_units[stage.blocks.clone()].iter().sum::<f64>();
@@ -150,7 +150,10 @@ fn decide(
         let starts = (units.starts)(units.cuts)?;
         (starts[1..].to_vec(), None)
     };
-    let n_blocks = cuts.len() + 1;
+    let n_blocks = units.regime.n_blocks(cuts.len() + 1);
+    if n_blocks == 1 {
+        seconds = None;
+    }
     let stages = units.rule.place(n_blocks, devices.len(), || {
         let measured = match seconds.take() {
             Some(known) => known,
@@ -200,6 +203,7 @@ fn seconds(config: &TrainConfig, cuts: Vec<usize>, lane: &Arc<Lane>) -> Result<V
     let model = with_cuts(&config.model, cuts);
     let (n_outputs, seed) = (target.n_outputs(), section.seed);
     let network = Network::new(&model, n_outputs, Regime::Local, seed, &Device::flex())?;
+    let network = section.prepared(network, model.weights);
     let batch = NoiseBatch::new(section.batch_size, grid, seed);
     let objective = section.objective(target);
     block_seconds(&network.blocks, &objective, lane, &batch)

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use crate::engine::device::{DeviceName, open_one};
 use crate::run::dir::RunDir;
-use crate::vision::evaluation::ClassifierEvaluation;
+use crate::vision::evaluation::{ClassifierEvaluation, Heads};
 
 use super::super::{Context, ExitStatus, Printer};
 use super::train::{first, judge, read_config};
 
 /// Options of `vision eval`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  brainage vision eval --run runs/one --json")]
+#[command(
+    after_help = "Examples:\n  brainage vision eval --run runs/one --json\n  brainage vision eval --run runs/one --heads ensemble"
+)]
 pub struct Args {
     /// Run folder
     #[arg(long, value_name = "RUN")]
@@ -19,6 +21,10 @@ pub struct Args {
     /// Folder of the data set; otherwise the run's
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Whose answer counts: the last head's, or that of all heads by the mean of what they give each class. How each head
+    /// does, alone and with all later ones, is said either way
+    #[arg(long, value_enum, default_value_t = Heads::Last)]
+    heads: Heads,
     /// Device; otherwise the first of the run's
     #[arg(long, value_name = "NAME")]
     device: Option<DeviceName>,
@@ -40,7 +46,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         None => first(&config.train.devices)?,
     };
     let lane = open_one(device)?;
-    let evaluation = judge(&run, &splits, config.train.batch_size, &lane)?;
+    let evaluation = judge((&run, &splits), config.train.batch_size, args.heads, &lane)?;
     evaluation.write(&run.evaluation())?;
     say(&evaluation, &context.printer)?;
     Ok(ExitStatus::Done)
@@ -52,17 +58,25 @@ pub(super) fn say(evaluation: &ClassifierEvaluation, printer: &Printer) -> anyho
     let ClassifierEvaluation {
         n,
         error_percent,
+        heads,
         error_percent_by_block,
+        error_percent_from_block,
         images_per_second,
         ..
     } = evaluation;
-    let by_block: Vec<String> = error_percent_by_block
-        .iter()
-        .map(|e| format!("{e:.2}"))
-        .collect();
+    let numbers = |errors: &[f64]| -> String {
+        let texts: Vec<String> = errors.iter().map(|error| format!("{error:.2}")).collect();
+        texts.join(" ")
+    };
+    let whose = match heads {
+        Heads::Last => "",
+        Heads::Ensemble => " by all heads together",
+    };
     printer.line(&format!(
-        "{error_percent:.2} % of {n} test images are taken for another class (by block {} %); {images_per_second:.0} images/s",
-        by_block.join(" ")
+        "{error_percent:.2} % of {n} test images are taken for another class{whose} (by block {} %, each with all later ones {} %); \
+         {images_per_second:.0} images/s",
+        numbers(error_percent_by_block),
+        numbers(error_percent_from_block),
     ))?;
     Ok(())
 }

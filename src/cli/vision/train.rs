@@ -12,7 +12,7 @@ use crate::engine::device::{DeviceName, Lane, open_one};
 use crate::models::{Cuts, ImageModelConfig, NetworkDraw, Regime};
 use crate::run::dir::RunDir;
 use crate::vision::config::{ImageSplits, VisionConfig};
-use crate::vision::evaluation::{ClassifierEvaluation, evaluate};
+use crate::vision::evaluation::{ClassifierEvaluation, Heads, evaluate};
 use crate::vision::model_file::{Classifier, ClassifierFacts};
 
 use super::super::training::fit::{Fit, fit};
@@ -73,6 +73,24 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             .into());
         }
     };
+    let evaluation = execute(&config, &run, &args.devices, context)?;
+    match evaluation {
+        Some(evaluation) => super::eval::say(&evaluation, &context.printer)?,
+        None => context
+            .printer
+            .warning("the data set has no test images here, so the model is not judged"),
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// Trains what a run's config says, from its last checkpoint if there is one, and judges it on the test images; without any
+/// there is no evaluation. Where no devices are named, those of the config are taken.
+pub(super) fn execute(
+    config: &VisionConfig,
+    run: &RunDir,
+    devices: &[DeviceName],
+    context: &Context,
+) -> anyhow::Result<Option<ClassifierEvaluation>> {
     let printer = &context.printer;
     let splits = config.data.open()?;
     for note in &splits.notes {
@@ -86,34 +104,32 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         splits.test.images.len(),
         splits.classes.len()
     ));
-    let devices = if args.devices.is_empty() {
-        config.train.devices.clone()
+    let devices = if devices.is_empty() {
+        config.train.devices.as_slice()
     } else {
-        args.devices.clone()
+        devices
     };
-    let placement = place(&config, splits.classes.len(), &run, &devices, context)?;
-    let classifier = train(&config, &splits, (&run, &placement), context)?;
+    let placement = place(config, splits.classes.len(), run, devices, context)?;
+    let classifier = train(config, &splits, (run, &placement), context)?;
     classifier.save(&run.model())?;
     if splits.test.images.is_empty() {
-        printer.warning("the data set has no test images here, so the model is not judged");
-        return Ok(ExitStatus::Done);
+        return Ok(None);
     }
-    let lane = open_one(first(&devices)?)?;
-    let evaluation = judge(&run, &splits, config.train.batch_size, &lane)?;
+    let lane = open_one(first(devices)?)?;
+    let evaluation = judge((run, &splits), config.train.batch_size, Heads::Last, &lane)?;
     evaluation.write(&run.evaluation())?;
-    super::eval::say(&evaluation, printer)?;
-    Ok(ExitStatus::Done)
+    Ok(Some(evaluation))
 }
 
 /// Judges the model of a run as it lies on disk, on the test images.
 pub(super) fn judge(
-    run: &RunDir,
-    splits: &ImageSplits,
+    (run, splits): (&RunDir, &ImageSplits),
     batch_size: usize,
+    heads: Heads,
     lane: &Lane,
 ) -> Result<ClassifierEvaluation, Error> {
     let classifier = Classifier::load(&run.model(), &lane.device)?;
-    evaluate(&classifier, &splits.test, batch_size, lane)
+    evaluate(&classifier, &splits.test, batch_size, heads, lane)
 }
 
 /// The first of the devices.
@@ -165,6 +181,7 @@ fn place(
         };
         let network = with_cuts(&config.model, Cuts::Before(cuts));
         let network = network.network(config.data.side, draw)?;
+        let network = section.prepared(network, config.model.weights);
         let batch = NoiseBatch::of_images(section.batch_size, config.data.side, n_classes, seed);
         let objective = section.objective(config.target(n_classes));
         block_seconds(&network.blocks, &objective, lane, &batch)
@@ -174,7 +191,7 @@ fn place(
         rule: section.placement,
         n: config.model.n_units(),
         cuts: &config.model.cuts,
-        starts: &|cuts| with_cuts(&config.model, cuts.clone()).block_starts(section.regime),
+        starts: &|cuts| with_cuts(&config.model, cuts.clone()).part_starts(section.regime),
         seconds: &seconds,
     };
     place_units(&units, run, devices, &context.printer)
@@ -204,6 +221,7 @@ fn train(
         device: &device,
     };
     let network = model.network(config.data.side, draw)?;
+    let network = section.prepared(network, model.weights);
     let blocks = fit(Fit {
         section,
         network: &network,

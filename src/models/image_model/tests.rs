@@ -1,6 +1,7 @@
 //! Parameter counts against published ones, and where networks are cut.
 
 use super::*;
+use crate::models::Block;
 use crate::models::parameters;
 use crate::nn::pass::{Pass, TrainingPass};
 use crate::nn::weight::WeightCounts;
@@ -156,12 +157,12 @@ fn the_largest_transformer_has_the_published_numbers_of_parameters_too() {
 #[test]
 fn cuts_fall_between_stages_or_units_and_leave_the_trunk_as_it_is() {
     let mut config = config(ImageModelName::ResNet50, ImageStem::Cifar);
-    assert_eq!(config.block_starts(Regime::Local).unwrap(), [0, 4, 8, 14]);
-    assert_eq!(config.block_starts(Regime::Backprop).unwrap(), [0]);
+    assert_eq!(config.part_starts(Regime::Local).unwrap(), [0, 4, 8, 14]);
+    assert_eq!(config.part_starts(Regime::Backprop).unwrap(), [0]);
     config.cuts = Cuts::Named(NamedCuts::Units);
-    assert_eq!(config.block_starts(Regime::Local).unwrap().len(), 17);
+    assert_eq!(config.part_starts(Regime::Local).unwrap().len(), 17);
     config.cuts = Cuts::Before(vec![5, 3]);
-    assert!(config.block_starts(Regime::Local).is_err());
+    assert!(config.part_starts(Regime::Local).is_err());
     config.name = ImageModelName::ResNet18;
     config.width = 0.125;
     config.cuts = Cuts::Named(NamedCuts::Published);
@@ -179,35 +180,58 @@ fn cuts_fall_between_stages_or_units_and_leave_the_trunk_as_it_is() {
     assert!(weights(&whole) == weights(&cut));
 }
 
+/// Small networks with every design of heads.
+fn small_networks() -> Vec<ImageModelConfig> {
+    use ImageModelName::{ResNet18, VitTi};
+    let augmented = HeadKind::Augmented { depth: 2 };
+    let small = |(name, stem, head)| ImageModelConfig {
+        width: 0.0625,
+        weights: WeightForm::Eigen,
+        head,
+        ..config(name, stem)
+    };
+    [
+        (ResNet18, ImageStem::Cifar, HeadKind::ConvGapMlp),
+        (ResNet18, ImageStem::Cifar, augmented),
+        (VitTi, ImageStem::Patch4, HeadKind::GapLinear),
+        (VitTi, ImageStem::Patch4, augmented),
+    ]
+    .map(small)
+    .into()
+}
+
 #[test]
 fn gradients_reach_every_parameter_of_their_block_and_none_of_another() {
-    for mut config in [
-        config(ImageModelName::ResNet18, ImageStem::Cifar),
-        config(ImageModelName::VitTi, ImageStem::Patch4),
-    ] {
-        config.width = 0.0625;
-        config.weights = WeightForm::Eigen;
-        if config.name == ImageModelName::VitTi {
-            config.head = HeadKind::GapLinear;
+    for config in small_networks() {
+        for regime in [Regime::Local, Regime::DeepSupervision] {
+            check_gradients(&config, regime);
         }
-        check_gradients(&config);
     }
 }
 
-fn check_gradients(config: &ImageModelConfig) {
+fn check_gradients(config: &ImageModelConfig, regime: Regime) {
     let device = Device::flex().autodiff();
-    let network = drawn(config, 16, Regime::Local, &device);
-    let values: Vec<f32> = (0..2 * 3 * 256)
-        .map(|i| (i * 7919 % 101) as f32 / 50.0 - 1.0)
-        .collect();
-    let data = TensorData::new(values, [2, 3, 1, 16, 16]);
-    let mut features = Tensor::<5>::from_data(data, &Device::flex());
+    let network = drawn(config, 16, regime, &device);
+    let network = network.with_similarity(config.weights, Seed(1), &device);
+    let (mut features, mut n_branches) = (image([2, 3, 1, 16, 16], &Device::flex()), 0);
     for (number, block) in network.blocks.iter().enumerate() {
         let pass = TrainingPass::new(Seed(1), 0, [0, 1].into());
         let mut pass = Pass::Training(pass);
-        let output = block.forward(Tensor::from_inner(features), &mut pass);
-        features = output.clone().inner();
-        let gradients = block.outputs(output, &mut pass).square().sum().backward();
+        let of_heads = block.forward_to_heads(Tensor::from_inner(features), &mut pass);
+        features = of_heads[of_heads.len() - 1].clone().inner();
+        let said = block.said(of_heads, &mut pass).into_iter();
+        let losses = said.map(|said| {
+            let loss = said.outputs.square().sum();
+            match said.similarity {
+                Some(similarity) => {
+                    n_branches += 1;
+                    loss + similarity.square().sum()
+                }
+                None => loss,
+            }
+        });
+        let loss = losses.reduce(|sum, loss| sum + loss).unwrap();
+        let gradients = loss.backward();
         for (other, block) in network.blocks.iter().enumerate() {
             let (reached, trained) = parameters::reached(block, &gradients);
             let expected = if other == number { trained } else { 0 };
@@ -217,21 +241,150 @@ fn check_gradients(config: &ImageModelConfig) {
             );
         }
     }
+    // All heads but the last one.
+    assert_eq!((network.n_heads(), n_branches), (4, 3));
 }
 
 #[test]
-fn folding_keeps_the_function() {
+fn an_augmented_head_has_the_shapes_of_later_units_and_their_down_sampling() {
     let mut config = config(ImageModelName::ResNet50, ImageStem::Cifar);
     config.width = 0.0625;
-    config.weights = WeightForm::Eigen;
     let device = Device::flex();
+    let counts = |unit: &Unit| -> Vec<usize> {
+        let weights = unit.weights().into_iter();
+        weights.map(|weight| weight.counts().composed).collect()
+    };
+    // Deep enough, the head after the stem is the rest of the trunk once more, with other numbers.
+    config.head = HeadKind::Augmented { depth: 16 };
+    config.cuts = Cuts::Before(vec![1]);
     let network = drawn(&config, 16, Regime::Local, &device);
-    let values: Vec<f32> = (0..3 * 256)
+    let [first, second] = network.blocks.as_slice() else {
+        panic!("cut once");
+    };
+    let (copies, later) = (&first.head.copies, &second.units);
+    assert_eq!(copies.len(), 16);
+    for (copy, unit) in copies.iter().zip(later) {
+        assert_eq!(counts(copy), counts(unit));
+    }
+    let numbers = |unit: &Unit| unit.weights()[0].compose().into_data();
+    assert!(numbers(&copies[0]) != numbers(&later[0]));
+    // Fewer copies end with the channels and the sides of the trunk's end.
+    for depth in [1, 2, 3] {
+        config.head = HeadKind::Augmented { depth };
+        let network = drawn(&config, 16, Regime::Local, &device);
+        let [first, second] = network.blocks.as_slice() else {
+            panic!("cut once");
+        };
+        assert_eq!(first.head.copies.len(), depth);
+        let features = first.forward(image([1, 3, 1, 16, 16], &device), &mut Pass::Inference);
+        let copies = first.head.copies.iter();
+        let at_the_end = copies.fold(features.clone(), |features, unit| {
+            unit.forward(features, &mut Pass::Inference)
+        });
+        let of_trunk = second.forward(features, &mut Pass::Inference);
+        assert_eq!(at_the_end.dims(), of_trunk.dims(), "{depth} copies");
+    }
+}
+
+#[test]
+fn deep_supervision_has_the_trunk_of_backprop_and_the_heads_of_local_training() {
+    for config in small_networks() {
+        let device = Device::flex();
+        let of = |regime| drawn(&config, 16, regime, &device);
+        let (deep, local) = (of(Regime::DeepSupervision), of(Regime::Local));
+        assert_eq!((deep.blocks.len(), deep.n_heads()), (1, 4));
+        let input = image([2, 3, 1, 16, 16], &device);
+        let (a, b) = (deep.outputs(input.clone()), local.outputs(input.clone()));
+        for (a, b) in a.into_iter().zip(b) {
+            a.into_data().assert_eq(&b.into_data(), true);
+        }
+        assert_eq!(deep.parameter_counts(), local.parameter_counts());
+        let backprop = of(Regime::Backprop);
+        let last = |network: &Network| network.outputs(input.clone()).pop().unwrap().into_data();
+        last(&deep).assert_eq(&last(&backprop), true);
+        let counts = |network: &Network| network.parameter_counts();
+        let inference = counts(&deep).composed - counts(&deep).auxiliary_heads;
+        assert_eq!(inference, counts(&backprop).composed);
+    }
+}
+
+#[test]
+fn statistics_of_normalization_reach_the_layer_that_met_them_in_heads_and_trunk_alike() {
+    // A pass that is repeated with momentum 0 leaves each layer with the statistics of its own input: in training and in
+    // inference the network then says the same.
+    let mut config = config(ImageModelName::ResNet18, ImageStem::Cifar);
+    config.width = 0.0625;
+    config.batch_norm.momentum = 0.0;
+    config.head = HeadKind::Augmented { depth: 2 };
+    let device = Device::flex().autodiff();
+    let network = drawn(&config, 16, Regime::DeepSupervision, &device);
+    let [block] = <[Block; 1]>::try_from(network.blocks).unwrap();
+    let input = || Tensor::from_inner(image([3, 3, 1, 16, 16], &Device::flex()));
+    let mut pass = Pass::Training(TrainingPass::new(Seed(1), 0, [0, 1, 2].into()));
+    let of_heads = block.forward_to_heads(input(), &mut pass);
+    let in_training = block.said(of_heads, &mut pass);
+    let block = block.absorb(pass.into_statistics());
+    let (in_inference, _) = block.answers(input());
+    assert_eq!(in_inference.len(), 4);
+    for (a, b) in in_training.into_iter().zip(in_inference) {
+        let apart: f32 = (a.outputs - b.clone()).abs().max().into_scalar();
+        let largest: f32 = b.abs().max().into_scalar();
+        // Single precision through some twenty layers.
+        assert!(apart < 1e-4 * largest, "{apart} of {largest}");
+    }
+}
+
+#[test]
+fn features_are_what_the_last_head_reads_and_are_the_same_in_every_regime() {
+    for config in small_networks() {
+        let device = Device::flex();
+        let input = image([2, 3, 1, 16, 16], &device);
+        let mut all = Vec::new();
+        for regime in [Regime::Backprop, Regime::Local, Regime::DeepSupervision] {
+            let network = drawn(&config, 16, regime, &device);
+            let features = network.forward_features(input.clone());
+            let last = network.blocks.last().unwrap();
+            let said = last.outputs(features.clone(), &mut Pass::Inference);
+            let expected = network.outputs(input.clone()).pop().unwrap();
+            said.into_data().assert_eq(&expected.into_data(), true);
+            all.push(features.into_data());
+        }
+        assert!(all.iter().all(|features| *features == all[0]));
+        let dims = all[0].shape().to_vec();
+        match config.name.family() {
+            // 512/16 channels, 16 pixels halved three times.
+            Family::Residual(..) => assert_eq!(dims, [2, 32, 1, 2, 2]),
+            // 192/16 channels, a class token and 4×4 patches.
+            Family::Transformer(_) => assert_eq!(dims, [2, 12, 1, 1, 17]),
+        }
+    }
+}
+
+#[test]
+fn folding_keeps_the_function_and_drops_what_only_trains() {
+    for config in small_networks() {
+        for regime in [Regime::Local, Regime::DeepSupervision] {
+            let device = Device::flex();
+            let plain = drawn(&config, 16, regime, &device);
+            let tensors = |network: &Network| -> Vec<String> {
+                network.fold().tensors().into_keys().collect()
+            };
+            let names = tensors(&plain);
+            let network = plain.with_similarity(config.weights, Seed(1), &device);
+            assert_eq!(tensors(&network), names);
+            let input = image([1, 3, 1, 16, 16], &device);
+            let folded = network.fold().outputs(input.clone());
+            for (a, b) in network.outputs(input).into_iter().zip(folded) {
+                a.into_data().assert_eq(&b.into_data(), true);
+            }
+        }
+    }
+}
+
+fn image(dims: [usize; 5], device: &Device) -> Tensor<5> {
+    let n: usize = dims.iter().product();
+    let values: Vec<f32> = (0..n)
         .map(|i| (i * 7919 % 101) as f32 / 50.0 - 1.0)
         .collect();
-    let image = Tensor::<5>::from_data(TensorData::new(values, [1, 3, 1, 16, 16]), &device);
-    let folded = network.fold().outputs(image.clone());
-    for (a, b) in network.outputs(image).into_iter().zip(folded) {
-        a.into_data().assert_eq(&b.into_data(), true);
-    }
+    Tensor::from_data(TensorData::new(values, dims), device)
 }

@@ -87,7 +87,7 @@ impl Watch {
             first_step,
             step: first_step,
             metric,
-            blocks: meters.of_blocks().iter().map(block).collect(),
+            blocks: meters.of_heads().iter().map(block).collect(),
         };
         let started = Instant::now();
         let display = match printer.progress_style() {
@@ -130,7 +130,7 @@ impl Watch {
                 }
             }
             Display::Table(table) => {
-                for (block, meter) in self.figures.blocks.iter_mut().zip(self.meters.of_blocks()) {
+                for (block, meter) in self.figures.blocks.iter_mut().zip(self.meters.of_heads()) {
                     block.n_waiting = meter.n_waiting();
                 }
                 if self.measured.elapsed() >= BETWEEN_LOADS {
