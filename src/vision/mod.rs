@@ -16,4 +16,5 @@ pub mod pixels;
 pub mod published;
 pub mod rand_augment;
 pub mod source;
+pub mod study;
 pub mod table;

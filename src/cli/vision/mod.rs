@@ -1,6 +1,7 @@
 //! `brainage vision`: image classification on the engine that trains brain networks.
 
 pub mod eval;
+pub mod study;
 pub mod table;
 pub mod train;
 
@@ -26,6 +27,10 @@ pub enum Action {
     ///
     /// Ctrl-C saves; --resume continues as if nothing had happened.
     Train(train::Args),
+    /// Train what a study asks for, run after run, and compare
+    ///
+    /// The same command goes on where it was stopped, and leaves finished runs alone.
+    Study(study::Args),
     /// Judge the model of a run on the test images, each block's head by itself
     Eval(eval::Args),
     /// Error by method, network and data set, with published figures beside those of runs
@@ -36,7 +41,7 @@ impl Args {
     /// Whether Ctrl-C lets the command finish and save what is in hand.
     pub(super) fn stops_cleanly(&self) -> bool {
         match self.action {
-            Action::Train(_) => true,
+            Action::Train(_) | Action::Study(_) => true,
             Action::Eval(_) | Action::Table(_) => false,
         }
     }
@@ -49,6 +54,7 @@ impl Args {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     match &args.action {
         Action::Train(args) => train::run(args, context),
+        Action::Study(args) => study::run(args, context),
         Action::Eval(args) => eval::run(args, context),
         Action::Table(args) => table::run(args, context),
     }

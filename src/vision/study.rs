@@ -1,0 +1,184 @@
+//! A study: runs that differ in a few settings and in their seeds, each in a folder of its own under one folder.
+//!
+//! ```text
+//! STUDY/
+//!   dense_backprop_seed-1/     a run folder, named after what varies
+//!   dense_local_seed-1/
+//!   …
+//! ```
+//!
+//! The runs of one seed come before those of the next, so that a study which is not done yet compares alike many of each.
+
+use std::str::FromStr;
+
+use super::config::VisionConfig;
+use crate::Error;
+use crate::engine::seed::Seed;
+
+/// One or more changes of a config that belong together, such as `train.regime=local; model.head=gap-linear`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant(Vec<String>);
+
+/// A key with several values, such as `model.weights=dense|eigen`; studies try all combinations of several such keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variation(Vec<String>);
+
+/// A run of a study.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StudyRun {
+    /// Name of its folder.
+    pub name: String,
+    /// Its whole config.
+    pub config: VisionConfig,
+}
+
+impl FromStr for Variant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let changes = text
+            .split(';')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
+        let changes: Vec<String> = changes.map(str::to_owned).collect();
+        match changes.iter().find(|change| !change.contains('=')) {
+            Some(change) => Err(format!("no `=` in `{change}`, expected section.key=value")),
+            None if changes.is_empty() => Err("empty, expected section.key=value".into()),
+            None => Ok(Self(changes)),
+        }
+    }
+}
+
+impl FromStr for Variation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, values) = text
+            .split_once('=')
+            .ok_or_else(|| format!("no `=` in `{text}`, expected section.key=value|value"))?;
+        let values = values.split('|').map(str::trim);
+        let changes: Vec<String> = values
+            .map(|value| format!("{}={value}", key.trim()))
+            .collect();
+        Ok(Self(changes))
+    }
+}
+
+/// All runs of a study: each combination of the variations with each variant (or none, if there are none) and each seed.
+/// `config` makes a config of changes.
+///
+/// # Errors
+/// [`Error::Config`] where a change cannot be, or two runs would have one name.
+pub fn runs(
+    variations: &[Variation],
+    variants: &[Variant],
+    seeds: &[Seed],
+    config: impl Fn(&[String]) -> Result<VisionConfig, Error>,
+) -> Result<Vec<StudyRun>, Error> {
+    let mut combinations: Vec<Vec<String>> = vec![Vec::new()];
+    for Variation(values) in variations {
+        let longer = combinations.iter().flat_map(|known| {
+            let with = |change: &String| [known.clone(), vec![change.clone()]].concat();
+            values.iter().map(with)
+        });
+        combinations = longer.collect();
+    }
+    if !variants.is_empty() {
+        let longer = combinations.iter().flat_map(|known| {
+            let with = |Variant(changes): &Variant| [known.clone(), changes.clone()].concat();
+            variants.iter().map(with)
+        });
+        combinations = longer.collect();
+    }
+    let mut runs: Vec<StudyRun> = Vec::with_capacity(combinations.len() * seeds.len());
+    for seed in seeds {
+        for changes in &combinations {
+            let name = name_of(changes, *seed);
+            if runs.iter().any(|run| run.name == name) {
+                return Err(Error::Config {
+                    key: "study".into(),
+                    message: format!("two runs would be called `{name}`"),
+                });
+            }
+            let mut config = config(changes)?;
+            config.train.seed = *seed;
+            runs.push(StudyRun { name, config });
+        }
+    }
+    Ok(runs)
+}
+
+/// `dense_local_augmented-depth-2_seed-1`.
+fn name_of(changes: &[String], seed: Seed) -> String {
+    let values = changes
+        .iter()
+        .filter_map(|change| change.split_once('='))
+        .map(|(_, value)| in_letters(value));
+    let mut parts: Vec<String> = values.collect();
+    parts.push(format!("seed-{}", seed.0));
+    parts.join("_")
+}
+
+/// A value with what may not stand in the name of a folder as `-`.
+fn in_letters(value: &str) -> String {
+    let letters = |c: char| c.is_ascii_alphanumeric() || c == '.';
+    let parts = value.split(|c| !letters(c)).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const SMALL: &str = include_str!("../../configs/vision/cifar10-resnet18-small.toml");
+
+    fn config(changes: &[String]) -> Result<VisionConfig, Error> {
+        VisionConfig::parse(SMALL, Path::new("small.toml"), changes)
+    }
+
+    #[test]
+    fn a_study_has_each_combination_of_values_and_variants_seed_after_seed() {
+        let weights: Variation = "model.weights=dense|eigen".parse().unwrap();
+        let variants: Vec<Variant> = [
+            "train.regime=backprop",
+            "train.regime=local; model.head={ augmented = { depth = 2 } }",
+        ]
+        .map(|text| text.parse().unwrap())
+        .into();
+        let runs = runs(&[weights], &variants, &[Seed(1), Seed(2)], config).unwrap();
+        let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+        assert_eq!(
+            names[..5],
+            [
+                "dense_backprop_seed-1",
+                "dense_local_augmented-depth-2_seed-1",
+                "eigen_backprop_seed-1",
+                "eigen_local_augmented-depth-2_seed-1",
+                "dense_backprop_seed-2",
+            ]
+        );
+        assert_eq!(runs.len(), 8);
+        let last = &runs[7].config;
+        let expected = [
+            "model.weights=eigen",
+            "model.head={ augmented = { depth = 2 } }",
+            "train.seed=2",
+        ];
+        let expected = config(&expected.map(str::to_owned)).unwrap();
+        assert_eq!(*last, expected);
+    }
+
+    #[test]
+    fn what_is_no_change_and_runs_of_one_name_are_refused() {
+        assert!("train.regime".parse::<Variant>().is_err());
+        assert!(" ; ".parse::<Variant>().is_err());
+        assert!("model.weights".parse::<Variation>().is_err());
+        let twice: Variation = "train.epochs=1|1".parse().unwrap();
+        let refused = runs(&[twice], &[], &[Seed(1)], config).unwrap_err();
+        assert!(refused.to_string().contains("1_seed-1"), "{refused}");
+        let unknown: Variation = "train.wings=1|2".parse().unwrap();
+        let refused = runs(&[unknown], &[], &[Seed(1)], config).unwrap_err();
+        assert!(refused.to_string().contains("train.wings"), "{refused}");
+    }
+}
