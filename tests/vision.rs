@@ -256,8 +256,10 @@ fn deep_supervision_whose_inner_heads_weigh_nothing_is_backprop() {
         "train.regime=deep-supervision",
         "train.auxiliary.weight=1.0",
     );
-    let stem = "units.0.first.convolution.weight.matrix";
-    assert_ne!(supervised[stem].as_bytes(), backprop[stem].as_bytes());
+    let moved = backprop.iter().filter(|(name, data)| {
+        name.starts_with("units.0.") && data.as_bytes() != supervised[*name].as_bytes()
+    });
+    assert!(moved.count() > 0);
 }
 
 #[test]
@@ -385,7 +387,10 @@ fn the_commands_train_judge_and_compare() {
         ("one", &["train.seed=1"][..]),
         ("two", &["train.seed=2"][..]),
         ("deep", &["train.regime=deep-supervision"][..]),
-        ("augmented", &[AUGMENTED, "train.auxiliary.similarity=0.99"][..]),
+        (
+            "augmented",
+            &[AUGMENTED, "train.auxiliary.similarity=0.99"][..],
+        ),
     ] {
         let mut arguments = vec![
             "vision",
