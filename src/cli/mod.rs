@@ -24,6 +24,7 @@ pub mod index;
 mod index_check;
 pub mod info;
 pub mod init;
+pub mod methods;
 pub mod model;
 pub mod predict;
 pub mod preprocess;
@@ -102,6 +103,7 @@ enum Command {
     Bench(bench::Args),
     Doctor(doctor::Args),
     Vision(vision::Args),
+    Methods(methods::Args),
 }
 
 impl Command {
@@ -123,7 +125,8 @@ impl Command {
             | Self::Worker(_)
             | Self::Model(_)
             | Self::Bench(_)
-            | Self::Doctor(_) => false,
+            | Self::Doctor(_)
+            | Self::Methods(_) => false,
         }
     }
 
@@ -145,6 +148,7 @@ impl Command {
             Self::Bench(args) => bench::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Vision(args) => vision::run(args, context),
+            Self::Methods(args) => methods::run(args, context),
         }
     }
 }

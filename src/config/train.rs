@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::method::{self, Method};
 use crate::Error;
 use crate::data::augment::AugmentationConfig;
 use crate::data::sampling::SamplingConfig;
@@ -23,6 +24,7 @@ use crate::engine::trainer::SelectionConfig;
 
 use crate::models::{Cuts, ModelConfig, NamedCuts, Network, Regime};
 use crate::nn::weight::WeightForm;
+use crate::nn::weight_penalty::WeightPenalty;
 
 /// The config that `train` takes where none is named.
 pub const BRAIN_CNN: &str = include_str!("../../configs/brain-cnn.toml");
@@ -69,6 +71,9 @@ pub struct SplitConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainSection<L = Loss> {
+    /// A name for what other keys say; none in configs of earlier versions.
+    #[serde(default)]
+    pub method: Method,
     /// Whether gradients cross from block to block.
     pub regime: Regime,
     /// Passes over the training set.
@@ -92,6 +97,9 @@ pub struct TrainSection<L = Loss> {
     pub auxiliary: AuxiliaryConfig,
     /// How bases are kept orthonormal.
     pub orthogonality: OrthogonalityConfig,
+    /// What is minimized of weights besides; nothing in configs of earlier versions.
+    #[serde(default)]
+    pub penalty: WeightPenalty,
     /// How parameters move.
     pub optimizer: OptimizerConfig,
     /// How the learning rate changes.
@@ -110,6 +118,8 @@ impl<L> TrainSection<L> {
             target: target.into(),
             auxiliary: self.auxiliary,
             orthogonality: self.orthogonality,
+            penalty: self.penalty,
+            direct_feedback: self.regime == Regime::DirectFeedback,
             optimizer: self.optimizer.clone(),
             accumulate: self.accumulate,
             average: self.average,
@@ -128,7 +138,7 @@ impl<L> TrainSection<L> {
 
 impl TrainConfig {
     /// Reads a config; `origin` names it in errors. `changes` are `section.key=value`, values as in TOML (a bare word
-    /// counts as a string); only keys that exist can be changed.
+    /// counts as a string); only keys that exist can be changed. A change of `train.method` changes what the method decides, too.
     ///
     /// # Errors
     /// [`Error::Toml`] with the line of the file, [`Error::Config`] with the key of a change or of a value that
@@ -150,6 +160,7 @@ impl TrainConfig {
     /// What the types don't say.
     fn check(&self) -> Result<(), Error> {
         let Self { data, train, .. } = self;
+        train.method.check(self)?;
         let share = |v: f64| (0.0..1.0).contains(&v);
         let checks = [
             (
@@ -181,7 +192,7 @@ impl TrainConfig {
         let balanced = self.model.cuts == Cuts::Named(NamedCuts::Balanced);
         let n_blocks = match (train.regime, balanced) {
             (Regime::Local, true) => None,
-            (Regime::Backprop | Regime::DeepSupervision, true) => Some(1),
+            (Regime::Backprop | Regime::DeepSupervision | Regime::DirectFeedback, true) => Some(1),
             (regime, false) => Some(regime.n_blocks(self.model.part_starts(regime)?.len())),
         };
         train.check_block_factors(n_blocks)
@@ -247,10 +258,16 @@ impl<L> TrainSection<L> {
                 share(self.average),
                 "not from 0 to below 1",
             ),
+            ("train.penalty", self.penalty.is_valid(), "a weight below 0"),
             (
                 "train.auxiliary.similarity",
                 (0.0..=1.0).contains(&self.auxiliary.similarity),
                 "not a share from 0 to 1",
+            ),
+            (
+                "train.auxiliary.similarity",
+                self.auxiliary.similarity == 0.0 || self.batch_size >= 2 * self.accumulate,
+                "members of a batch are compared, and a part of it has one member alone",
             ),
             (
                 "train.auxiliary.weight",
@@ -370,6 +387,12 @@ pub(crate) fn parse<C: Serialize + DeserializeOwned>(
     let mut config = written;
     for change in changes {
         config = with(&config, change)?;
+        let key = change.split_once('=').map(|(key, _)| key.trim());
+        if key == Some(method::KEY) {
+            for setting in method::named_in(&config).settings() {
+                config = with(&config, setting)?;
+            }
+        }
     }
     Ok(config)
 }
@@ -379,7 +402,7 @@ pub(crate) fn to_toml(config: &impl Serialize) -> Result<String, Error> {
     toml::to_string_pretty(config).map_err(|error| refusal("config", error.to_string()))
 }
 
-fn with<C: Serialize + DeserializeOwned>(config: &C, change: &str) -> Result<C, Error> {
+pub(super) fn with<C: Serialize + DeserializeOwned>(config: &C, change: &str) -> Result<C, Error> {
     let refuse = |key: &str, message: &str| Err(refusal(&format!("--set {key}"), message));
     let Some((key, value)) = change.split_once('=') else {
         return refuse(change, "no `=`, expected section.key=value");

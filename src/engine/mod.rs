@@ -12,6 +12,7 @@ pub mod classes;
 pub mod device;
 pub mod event;
 pub mod executor;
+mod feedback;
 pub mod gradients;
 mod ledger;
 pub mod meter;

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! of a head   (1 − s)·task + s·similarity      s: share of the similarity loss; 0 for the last head of a network
-//! of a block  last head + w·Σ inner heads + λ·Σ ‖QᵀQ − I‖² + ‖PᵀP − I‖²
+//! of a block  last head + w·Σ inner heads + λ·Σ ‖QᵀQ − I‖² + ‖PᵀP − I‖² + penalty on weights
 //! ```
 //!
-//! Further terms belong in [`Objective::of_head`], where they look at a head, or in [`Objective::penalty`], where they look at
+//! Further terms belong in [`Objective::of_head`], where they look at a head, or in [`WeightPenalty`], where they look at
 //! weights.
 
 use burn::tensor::{Device, Tensor};
@@ -18,6 +18,7 @@ use crate::data::batch::Truth;
 use crate::models::Block;
 use crate::models::block::Said;
 use crate::nn::similarity::similarity_loss;
+use crate::nn::weight_penalty::WeightPenalty;
 
 /// What all blocks of a run have in common.
 #[derive(Clone, Debug)]
@@ -30,6 +31,10 @@ pub struct Objective {
     pub auxiliary: AuxiliaryConfig,
     /// How bases are kept orthonormal.
     pub orthogonality: OrthogonalityConfig,
+    /// What is minimized of weights besides.
+    pub penalty: WeightPenalty,
+    /// Whether errors go straight to units, see [`super::feedback`].
+    pub direct_feedback: bool,
     /// Settings of the optimizer.
     pub optimizer: OptimizerConfig,
     /// Parts of a batch that go through a block one after the other, for one update.
@@ -140,7 +145,7 @@ impl Objective {
         &self,
         block: &Block,
         said: &[Said],
-        truths: &[Truth],
+        (step, truths): (u64, &[Truth]),
         device: &Device,
     ) -> BlockLoss {
         let learns_similarity = said.iter().any(|said| said.similarity.is_some());
@@ -159,7 +164,7 @@ impl Objective {
                 total = total + inner.clone() * self.auxiliary.weight;
             }
         }
-        let penalty = self.penalty(block);
+        let penalty = self.penalty_on(block, step);
         if let Some(penalty) = &penalty {
             total = total + penalty.clone();
         }
@@ -185,9 +190,14 @@ impl Objective {
     }
 
     /// What is minimized of the block's weights, whatever the batch.
-    fn penalty(&self, block: &Block) -> Option<Tensor<1>> {
-        let weight = self.orthogonality.penalty_weight()?;
-        Some(block.orthogonality_penalty()? * weight)
+    fn penalty_on(&self, block: &Block, step: u64) -> Option<Tensor<1>> {
+        let weight = self.orthogonality.penalty_weight();
+        let of_bases = weight.and_then(|weight| Some(block.orthogonality_penalty()? * weight));
+        let of_weights = self.penalty.of(&block.penalized(self.seed, step));
+        [of_bases, of_weights]
+            .into_iter()
+            .flatten()
+            .reduce(|sum, penalty| sum + penalty)
     }
 }
 
@@ -230,7 +240,7 @@ mod tests {
         let similarity = 0.5 * (0.5 - (-2.0_f64).exp()).powi(2);
         for (share, weight) in [(0.0, 1.0), (0.9, 1.0), (0.9, 0.3), (1.0, 2.0), (0.5, 0.0)] {
             let (objective, block) = objective(share, weight);
-            let loss = objective.loss(&block, &heads, &truths, &Device::flex());
+            let loss = objective.loss(&block, &heads, (0, &truths), &Device::flex());
             let total = f64::from(loss.total.clone().into_scalar::<f32>());
             let inner = (1.0 - share) * task_inner + share * similarity;
             assert!(

@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 
 use super::average::WeightAverage;
 use super::device::Lane;
+use super::feedback::{self, Feedback};
 use super::gradients::{BlockGradient, Learned};
 use super::objective::Objective;
 use super::optimizer::Optimizer;
@@ -14,7 +15,7 @@ use super::worker::BlockState;
 use crate::Error;
 use crate::data::batch::Truth;
 use crate::models::Block;
-use crate::models::block::Said;
+use crate::models::block::{Said, apart};
 use crate::models::parameters::{self, Misfit};
 use crate::nn::exchange::Participant;
 use crate::nn::pass::{Pass, TrainingPass};
@@ -24,6 +25,7 @@ pub(super) struct Replica {
     block: Block,
     optimizer: Optimizer,
     average: Option<WeightAverage>,
+    feedback: Feedback,
     pub(super) lane: Arc<Lane>,
 }
 
@@ -48,6 +50,7 @@ impl Replica {
             block,
             optimizer,
             average,
+            feedback: Feedback::default(),
             lane,
         }
     }
@@ -128,14 +131,20 @@ impl Replica {
             None => pass,
         });
         let input = Tensor::from_inner(members.features.to_device(device));
-        let of_heads = self.block.forward_to_heads(input, &mut pass);
+        let (of_units, of_heads) = if objective.direct_feedback {
+            let of_units = self.block.forward_apart(input, &mut pass);
+            let of_head = of_units.last().map(apart);
+            (of_units, of_head.into_iter().collect())
+        } else {
+            (Vec::new(), self.block.forward_to_heads(input, &mut pass))
+        };
         let handed_on = of_heads.last().map(|features| features.clone().inner());
         let handed_on = handed_on.ok_or_else(|| Error::Data("a block without a head".into()))?;
         let said = self.block.said(of_heads, &mut pass);
         let mut loss = objective.loss(
             &self.block,
             &said,
-            members.truths,
+            (members.step, members.truths),
             &device.clone().autodiff(),
         );
         let value: f32 = loss.total.clone().into_scalar();
@@ -156,6 +165,9 @@ impl Replica {
         };
         let errors = said.iter().map(mean_error).collect();
         let losses = loss.values(f64::from(value)).into_iter();
+        if let Some(pull) = self.feedback(objective, &said, &of_units, members.truths) {
+            loss.total = loss.total + pull;
+        }
         if let Some(share) = share {
             loss.total = loss.total * share;
         }
@@ -166,6 +178,24 @@ impl Replica {
             statistics: vec![pass.into_statistics()],
         };
         Ok((learned, handed_on))
+    }
+
+    /// What moves units by the error at the output, where errors go straight to them.
+    fn feedback(
+        &self,
+        objective: &Objective,
+        said: &[Said],
+        of_units: &[Tensor<5>],
+        truths: &[Truth],
+    ) -> Option<Tensor<1>> {
+        if of_units.is_empty() {
+            return None;
+        }
+        let outputs = said.last()?.outputs.clone();
+        let target = &objective.target;
+        let labels = target.labels(truths, &outputs.device());
+        let error = feedback::error_of(outputs, |outputs| target.loss(outputs, labels))?;
+        self.feedback.loss(objective.seed, &error, of_units)
     }
 
     /// Takes a step; `learned` may lie on any device.

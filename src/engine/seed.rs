@@ -24,6 +24,12 @@ pub enum Purpose {
     HoldOut,
     /// Units that are switched off; key: step, place, layer, sample.
     Dropout,
+    /// Directions that power iteration starts from; key: step, first unit of the block, layer.
+    PowerIteration,
+    /// How errors go straight to units; key: unit.
+    Feedback,
+    /// Places of features that are looked at; key: layer, numbers seen before.
+    Calibration,
     /// Made-up volumes that only take time; key: sample.
     Benchmark,
 }
@@ -39,6 +45,9 @@ impl Purpose {
             Self::Mixing => b"mixing",
             Self::HoldOut => b"hold-out",
             Self::Dropout => b"dropout",
+            Self::PowerIteration => b"power iteration",
+            Self::Feedback => b"feedback",
+            Self::Calibration => b"calibration",
             Self::Benchmark => b"benchmark",
         }
     }

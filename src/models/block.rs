@@ -9,8 +9,11 @@ use super::brain_cnn::ConvStage;
 use super::head::Head;
 use super::residual::{ResidualUnit, Stem};
 use super::transformer::{EncoderLayer, PatchEmbedding};
+use crate::engine::seed::Seed;
+use crate::nn::layer::Layer;
 use crate::nn::pass::{BatchStatistics, Pass, Place};
 use crate::nn::weight::{BASES, Weight, retract};
+use crate::nn::weight_penalty::Penalized;
 
 /// The smallest part of a network between which it can be cut.
 #[derive(Module, Debug)]
@@ -65,8 +68,8 @@ impl Unit {
             Self::ConvStage(stage) => stage.forward(input, pass),
             Self::Stem(stem) => stem.forward(input, pass),
             Self::Residual(unit) => unit.forward(input, pass),
-            Self::Patches(embedding) => embedding.forward(input),
-            Self::Encoder(layer) => layer.forward(input),
+            Self::Patches(embedding) => embedding.forward(input, pass),
+            Self::Encoder(layer) => layer.forward(input, pass),
         }
     }
 
@@ -97,14 +100,14 @@ impl Unit {
         }
     }
 
-    /// All weight matrices, from the input on.
-    pub(super) fn weights(&self) -> Vec<&Weight> {
+    /// All layers with a weight matrix, from the input on.
+    pub(super) fn layers(&self) -> Vec<Layer<'_>> {
         match self {
-            Self::ConvStage(stage) => vec![&stage.convolution.weight],
-            Self::Stem(stem) => stem.weights(),
-            Self::Residual(unit) => unit.weights(),
-            Self::Patches(embedding) => embedding.weights(),
-            Self::Encoder(layer) => layer.weights(),
+            Self::ConvStage(stage) => vec![Layer::Convolution(&stage.convolution)],
+            Self::Stem(stem) => stem.layers(),
+            Self::Residual(unit) => unit.layers(),
+            Self::Patches(embedding) => embedding.layers(),
+            Self::Encoder(layer) => layer.layers(),
         }
     }
 
@@ -143,7 +146,22 @@ impl Block {
         of_heads
     }
 
-    fn run(&self, mut units: Range<usize>, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
+    /// What each unit gives, from an input that holds no graph of the units before it.
+    ///
+    /// # Shapes
+    /// `[batch, channels, x, y, z]` → the same with the channels and sides of each unit.
+    pub fn forward_apart(&self, input: Tensor<5>, pass: &mut Pass) -> Vec<Tensor<5>> {
+        let mut of_units = Vec::with_capacity(self.units.len());
+        let mut features = input;
+        for number in 0..self.units.len() {
+            let given = self.run(number..number + 1, features, pass);
+            features = apart(&given);
+            of_units.push(given);
+        }
+        of_units
+    }
+
+    fn run(&self, units: Range<usize>, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
         units.fold(input, |features, number| {
             pass.enter(Place::Unit(self.first_unit + number));
             self.units[number].forward(features, pass)
@@ -221,15 +239,33 @@ impl Block {
         }
     }
 
-    /// Weight matrices of the units, then of the heads, the last one's first.
+    /// Layers of the units that have a weight matrix, then those of the heads, the last one's first.
+    pub fn layers(&self) -> Vec<Layer<'_>> {
+        let inner = self.inner.iter().flat_map(|inner| inner.head.layers());
+        let units = self.units.iter().flat_map(Unit::layers);
+        units.chain(self.head.layers()).chain(inner).collect()
+    }
+
+    /// Those of the units alone.
+    pub fn unit_layers(&self) -> Vec<Layer<'_>> {
+        self.units.iter().flat_map(Unit::layers).collect()
+    }
+
+    /// The matrices of [`Self::layers`].
     pub fn weights(&self) -> Vec<&Weight> {
-        let inner = self.inner.iter().flat_map(|inner| inner.head.weights());
-        self.units
-            .iter()
-            .flat_map(Unit::weights)
-            .chain(self.head.weights())
-            .chain(inner)
-            .collect()
+        self.layers().into_iter().map(Layer::weight).collect()
+    }
+
+    /// What a penalty on weights looks at in a step.
+    pub fn penalized(&self, seed: Seed, step: u64) -> Penalized<'_> {
+        let inner = self.inner.iter().flat_map(|inner| inner.head.layers());
+        Penalized {
+            of_units: self.unit_layers(),
+            of_heads: self.head.layers().into_iter().chain(inner).collect(),
+            first_unit: self.first_unit,
+            seed,
+            step,
+        }
     }
 
     /// Σ ‖QᵀQ − I‖² + ‖PᵀP − I‖² over the block, heads included; `None` for dense weights.
@@ -294,6 +330,11 @@ impl InnerHead {
             after: self.after,
         }
     }
+}
+
+/// The same values without their graph.
+pub fn apart(features: &Tensor<5>) -> Tensor<5> {
+    Tensor::from_inner(features.clone().inner())
 }
 
 /// Where the head stands that so many units of a block come before.

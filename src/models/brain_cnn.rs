@@ -104,9 +104,9 @@ impl ConvStage {
     /// # Shapes
     /// `[batch, in, x, y, z]` → `[batch, out, x', y', z']`, see [`ConvStageConfig::output_side`].
     pub fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
-        let features = self
-            .convolution
-            .forward_max_pool2(average_pool_by(input, self.cell));
+        let input = average_pool_by(input, self.cell);
+        pass.see(&self.convolution, &input);
+        let features = self.convolution.forward_max_pool2(input);
         dropout(self.norm.forward_relu(features, pass), self.dropout, pass)
     }
 

@@ -10,15 +10,20 @@ use burn::tensor::{Device, Tensor, activation::relu};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+mod mlp_sr;
+
 use super::block::Unit;
+use super::brain_cnn::BatchNormConfig;
 use crate::nn::conv3d::{Conv3d, Conv3dShape, Extent};
 use crate::nn::dropout::dropout;
 use crate::nn::group_norm::GroupNorm;
+use crate::nn::layer::Layer;
 use crate::nn::linear::Linear;
 use crate::nn::pass::{BatchStatistics, Pass};
 use crate::nn::pool3d::{average_pool_to, global_average};
 use crate::nn::similarity::SimilarityBranch;
-use crate::nn::weight::{Weight, WeightForm};
+use crate::nn::weight::WeightForm;
+use mlp_sr::MlpSr;
 
 /// Longest side of a volume that the convolutions of a head see, in voxels; images are seen as they are.
 const LONGEST_SIDE: usize = 14;
@@ -35,6 +40,8 @@ pub enum HeadKind {
     GapMlp,
     /// Strided convolutions, then as above: for blocks that are not the last.
     ConvGapMlp,
+    /// Averages, 1×1 convolutions and dense layers: for blocks that are not the last (Belilovsky et al., ICML 2020).
+    MlpSr,
     /// Units in the shapes of later units of the trunk, with weights of their own, then as [`Self::GapLinear`]: for blocks
     /// that are not the last (Ma et al., "Scaling Supervised Local Learning with Augmented Auxiliary Networks", ICLR 2024,
     /// arXiv 2402.17318).
@@ -56,6 +63,7 @@ impl HeadKind {
             Self::GapLinear => "gap-linear".into(),
             Self::GapMlp => "gap-mlp".into(),
             Self::ConvGapMlp => "conv-gap-mlp".into(),
+            Self::MlpSr => "mlp-sr".into(),
             Self::Augmented { depth } => format!("augmented {depth}"),
         }
     }
@@ -103,6 +111,8 @@ pub struct HeadShape {
     pub conv_hidden: usize,
     /// Dropout before the last layer of [`HeadKind::GapMlp`].
     pub dropout: f64,
+    /// Batch normalization of [`HeadKind::MlpSr`].
+    pub batch_norm: BatchNormConfig,
     /// Numbers that the head says.
     pub n_outputs: usize,
 }
@@ -119,6 +129,7 @@ pub struct Head {
     convolutions: Vec<HeadConvolution>,
     /// Features with longer sides are averaged before they are convolved.
     longest_side: Option<usize>,
+    mlp_sr: Option<MlpSr>,
     first_token: bool,
     hidden: Option<Linear>,
     dropout: f64,
@@ -140,7 +151,10 @@ impl Head {
         let mut channels = shape.channels;
         let n_convolutions = match shape.kind {
             HeadKind::ConvGapMlp => shape.remaining_blocks.clamp(1, 2),
-            HeadKind::GapLinear | HeadKind::GapMlp | HeadKind::Augmented { .. } => 0,
+            HeadKind::GapLinear
+            | HeadKind::GapMlp
+            | HeadKind::MlpSr
+            | HeadKind::Augmented { .. } => 0,
         };
         let mut convolutions = Vec::with_capacity(n_convolutions);
         for _ in 0..n_convolutions {
@@ -153,10 +167,17 @@ impl Head {
             channels *= 2;
         }
         let (hidden_width, dropout) = match shape.kind {
-            HeadKind::GapLinear | HeadKind::Augmented { .. } => (None, 0.0),
+            HeadKind::GapLinear | HeadKind::MlpSr | HeadKind::Augmented { .. } => (None, 0.0),
             HeadKind::GapMlp => (Some(shape.hidden), shape.dropout),
             HeadKind::ConvGapMlp => (Some(shape.conv_hidden), 0.0),
         };
+        let mlp_sr = (shape.kind == HeadKind::MlpSr).then(|| {
+            let features = (shape.extent, channels);
+            MlpSr::new(features, form, shape.batch_norm, rng, device)
+        });
+        if mlp_sr.is_some() {
+            channels = MlpSr::width(shape.extent, channels);
+        }
         let hidden = hidden_width.map(|width| Linear::new(channels, width, form, rng, device));
         let width = hidden_width.unwrap_or(channels);
         let output = Linear::new(width, shape.n_outputs, form, rng, device);
@@ -170,6 +191,7 @@ impl Head {
             copies: Vec::new(),
             convolutions,
             longest_side,
+            mlp_sr,
             first_token: shape.pooling == Pooling::FirstToken,
             hidden,
             dropout,
@@ -219,6 +241,9 @@ impl Head {
             .copies
             .iter()
             .fold(features, |features, unit| unit.forward(features, pass));
+        if let Some(mlp_sr) = &self.mlp_sr {
+            return self.output.forward(mlp_sr.forward(features, pass));
+        }
         if let Some(longest) = self.longest_side {
             features = average_pool_to(features, longest);
         }
@@ -247,35 +272,31 @@ impl Head {
 
     /// How many normalization layers with running statistics it has.
     pub(super) fn n_statistics(&self) -> usize {
-        self.copies.iter().map(Unit::n_statistics).sum()
+        let of_copies: usize = self.copies.iter().map(Unit::n_statistics).sum();
+        of_copies + self.mlp_sr.as_ref().map_or(0, MlpSr::n_statistics)
     }
 
     /// Takes over the statistics of a training pass.
     pub(super) fn absorb(self, mut statistics: impl Iterator<Item = BatchStatistics>) -> Self {
         let copies = self.copies.into_iter();
+        let copies = copies.map(|unit| unit.absorb_own(&mut statistics));
         Self {
-            copies: copies
-                .map(|unit| unit.absorb_own(&mut statistics))
-                .collect(),
+            copies: copies.collect(),
+            mlp_sr: self.mlp_sr.map(|mlp_sr| mlp_sr.absorb(&mut statistics)),
             ..self
         }
     }
 
-    /// All weight matrices, from the input on; that of the branch for the similarity loss is the last.
-    pub fn weights(&self) -> Vec<&Weight> {
-        let copies = self.copies.iter().flat_map(Unit::weights);
-        let convolutions = self
-            .convolutions
-            .iter()
-            .map(|stage| &stage.convolution.weight);
-        let dense = self
-            .hidden
-            .iter()
-            .chain([&self.output])
-            .map(|layer| &layer.weight);
-        let branch = self.similarity.iter().map(SimilarityBranch::weight);
+    /// All layers with a weight matrix, from the input on; that of the branch for the similarity loss is the last.
+    pub fn layers(&self) -> Vec<Layer<'_>> {
+        let copies = self.copies.iter().flat_map(Unit::layers);
+        let convolutions = self.convolutions.iter();
+        let convolutions = convolutions.map(|stage| Layer::Convolution(&stage.convolution));
+        let dense = self.hidden.iter().chain([&self.output]).map(Layer::Linear);
+        let branch = self.similarity.iter().map(SimilarityBranch::layer);
         copies
             .chain(convolutions)
+            .chain(self.mlp_sr.iter().flat_map(MlpSr::layers))
             .chain(dense)
             .chain(branch)
             .collect()
@@ -293,6 +314,7 @@ impl Head {
             copies: self.copies.iter().map(Unit::fold).collect(),
             convolutions: self.convolutions.iter().map(fold).collect(),
             longest_side: self.longest_side,
+            mlp_sr: self.mlp_sr.as_ref().map(MlpSr::fold),
             first_token: self.first_token,
             hidden: self.hidden.as_ref().map(Linear::fold),
             dropout: self.dropout,

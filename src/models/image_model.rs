@@ -205,7 +205,7 @@ impl ImageModelConfig {
     pub fn part_starts(&self, regime: Regime) -> Result<Vec<usize>, Error> {
         let n_units = self.n_units();
         let cuts: Vec<usize> = match (regime, &self.cuts) {
-            (Regime::Backprop, _) => Vec::new(),
+            (Regime::Backprop | Regime::DirectFeedback, _) => Vec::new(),
             (_, Cuts::Named(NamedCuts::Published)) => match self.name.family() {
                 Family::Residual(_, [first, second, third, _]) => {
                     vec![1 + first, 1 + first + second, 1 + first + second + third]
@@ -255,7 +255,7 @@ impl ImageModelConfig {
                     );
                     return refuse("data.side", message);
                 }
-                if self.head == HeadKind::ConvGapMlp {
+                if matches!(self.head, HeadKind::ConvGapMlp | HeadKind::MlpSr) {
                     let message =
                         "tokens cannot be convolved, expected gap-linear, gap-mlp or augmented";
                     return refuse("model.head", message.into());
@@ -412,6 +412,7 @@ impl ImageModelConfig {
                 Family::Transformer(_) => Pooling::FirstToken,
             },
             conv_hidden: CONV_HEAD_HIDDEN,
+            batch_norm: self.batch_norm,
             dropout: 0.0,
             n_outputs: draw.n_outputs,
         };

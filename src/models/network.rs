@@ -10,6 +10,7 @@ use super::parameters::{self, Misfit, NamedTensors};
 use crate::Error;
 use crate::engine::seed::{Purpose, Seed};
 use crate::nn::conv3d::Extent;
+use crate::nn::layer::Layer;
 use crate::nn::pass::{Pass, Place};
 use crate::nn::weight::{WeightCounts, WeightForm};
 
@@ -60,6 +61,9 @@ pub enum Regime {
     /// The heads of local training on a network that is one block: their losses are summed, and gradients cross all cuts.
     /// What local training is to be compared with (Lee et al., AISTATS 2015).
     DeepSupervision,
+    /// One loss at the end, whose error goes to each unit through a fixed random matrix; no gradient crosses from unit to
+    /// unit, and the network is one block (direct feedback alignment; Nøkland, NIPS 2016).
+    DirectFeedback,
 }
 
 impl Regime {
@@ -67,7 +71,7 @@ impl Regime {
     pub fn n_blocks(self, n_parts: usize) -> usize {
         match self {
             Self::Local => n_parts,
-            Self::Backprop | Self::DeepSupervision => 1,
+            Self::Backprop | Self::DeepSupervision | Self::DirectFeedback => 1,
         }
     }
 }
@@ -140,7 +144,7 @@ impl ModelConfig {
             ));
         }
         let cuts: Vec<usize> = match (regime, &self.cuts) {
-            (Regime::Backprop, _) => Vec::new(),
+            (Regime::Backprop | Regime::DirectFeedback, _) => Vec::new(),
             (_, Cuts::Named(NamedCuts::Published | NamedCuts::Units)) => (1..n_units).collect(),
             (_, Cuts::Named(NamedCuts::Balanced)) => return Err(unknown_cuts()),
             (_, Cuts::Before(cuts)) => cuts.clone(),
@@ -256,7 +260,7 @@ impl Network {
         };
         let last = parts.len() - 1;
         let blocks = match regime {
-            Regime::Local | Regime::Backprop => {
+            Regime::Local | Regime::Backprop | Regime::DirectFeedback => {
                 let numbered = parts.iter().enumerate();
                 let of_part =
                     |(index, part): (usize, &(usize, usize))| block(*part, index, Vec::new());
@@ -386,7 +390,8 @@ impl Network {
                 if is_last && number == n_inner {
                     continue;
                 }
-                let of_head = of_weights(&head.weights());
+                let weights: Vec<_> = head.layers().into_iter().map(Layer::weight).collect();
+                let of_head = of_weights(&weights);
                 let others = parameters::count(head) - of_head.stored;
                 counts.auxiliary_heads += of_head.composed + others;
             }
@@ -449,6 +454,7 @@ impl ModelConfig {
             extent: Extent::Volume,
             pooling: Pooling::Average,
             conv_hidden: CONV_HEAD_HIDDEN,
+            batch_norm: self.batch_norm,
             dropout: self.final_dropout,
             n_outputs,
         };

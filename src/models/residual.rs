@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::brain_cnn::BatchNormConfig;
 use crate::nn::batch_norm::BatchNorm;
 use crate::nn::conv3d::{Conv3d, Conv3dShape, Extent};
+use crate::nn::layer::Layer;
 use crate::nn::pass::{BatchStatistics, Pass};
-use crate::nn::weight::{Weight, WeightForm};
+use crate::nn::weight::WeightForm;
 
 /// What a network begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +145,7 @@ impl NormedConvolution {
     }
 
     fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
+        pass.see(&self.convolution, &input);
         self.norm.forward(self.convolution.forward(input), pass)
     }
 
@@ -200,9 +202,9 @@ impl Stem {
         pooled.reshape([batch, channels, 1, y, x])
     }
 
-    /// All weight matrices, from the input on.
-    pub fn weights(&self) -> Vec<&Weight> {
-        vec![&self.first.convolution.weight]
+    /// All layers with a weight matrix, from the input on.
+    pub fn layers(&self) -> Vec<Layer<'_>> {
+        vec![Layer::Convolution(&self.first.convolution)]
     }
 
     /// Takes over the statistics of a training pass.
@@ -254,9 +256,12 @@ impl ResidualUnit {
         self.layers.iter().chain(&self.shortcut)
     }
 
-    /// All weight matrices: f's from the input on, then the shortcut's.
-    pub fn weights(&self) -> Vec<&Weight> {
-        self.parts().map(|part| &part.convolution.weight).collect()
+    /// All convolutions: f's from the input on, then the shortcut's.
+    pub fn layers(&self) -> Vec<Layer<'_>> {
+        let layers = self.parts();
+        layers
+            .map(|part| Layer::Convolution(&part.convolution))
+            .collect()
     }
 
     /// How many normalization layers with running statistics it has.
@@ -376,7 +381,11 @@ mod tests {
             .collect();
         // Three layers, then the shortcut.
         assert_eq!(channels, [2, 2, 8, 8]);
-        let of_weights: Vec<usize> = unit.weights().iter().map(|w| w.counts().stored).collect();
+        let of_weights: Vec<usize> = unit
+            .layers()
+            .iter()
+            .map(|layer| layer.weight().counts().stored)
+            .collect();
         assert_eq!(of_weights, [4 * 2, 2 * 2 * 9, 2 * 8, 4 * 8]);
     }
 }

@@ -12,9 +12,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::nn::conv3d::{Conv3d, Conv3dShape, Extent};
+use crate::nn::layer::Layer;
 use crate::nn::layer_norm::LayerNorm;
 use crate::nn::linear::Linear;
-use crate::nn::weight::{Weight, WeightForm};
+use crate::nn::pass::Pass;
+use crate::nn::weight::WeightForm;
 
 /// Standard deviation of all weights at the start.
 const INITIAL_SD: f64 = 0.02;
@@ -94,7 +96,8 @@ impl PatchEmbedding {
 
     /// # Shapes
     /// `[batch, in, 1, side, side]` → `[batch, width, 1, 1, 1 + patches]`.
-    pub fn forward(&self, input: Tensor<5>) -> Tensor<5> {
+    pub fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
+        pass.see(&self.projection, &input);
         let patches = self.projection.forward(input);
         let [batch, width, _, y, x] = patches.dims();
         let class = self
@@ -108,8 +111,8 @@ impl PatchEmbedding {
     }
 
     /// The projection.
-    pub fn weights(&self) -> Vec<&Weight> {
-        vec![&self.projection.weight]
+    pub fn layers(&self) -> Vec<Layer<'_>> {
+        vec![Layer::Convolution(&self.projection)]
     }
 
     /// The same function with dense weights.
@@ -149,13 +152,16 @@ impl EncoderLayer {
 
     /// # Shapes
     /// `[batch, width, 1, 1, tokens]`, unchanged.
-    pub fn forward(&self, input: Tensor<5>) -> Tensor<5> {
+    pub fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
         let [batch, width, _, _, tokens] = input.dims();
         let by_token = input.reshape([batch, width, tokens]).swap_dims(1, 2);
         let mut rows = by_token.reshape([batch * tokens, width]);
         let normalized = self.before_attention.forward(rows.clone());
-        rows = rows + self.attention(&normalized, batch);
-        let wide = gelu(self.widen.forward(self.before_mlp.forward(rows.clone())));
+        rows = rows + self.attention(&normalized, batch, pass);
+        let normalized = self.before_mlp.forward(rows.clone());
+        pass.see_linear(&self.widen, &normalized);
+        let wide = gelu(self.widen.forward(normalized));
+        pass.see_linear(&self.narrow, &wide);
         rows = rows + self.narrow.forward(wide);
         if let Some(norm) = &self.last {
             rows = norm.forward(rows);
@@ -166,17 +172,20 @@ impl EncoderLayer {
 
     /// # Shapes
     /// `[batch·tokens, width]`, unchanged.
-    fn attention(&self, rows: &Tensor<2>, batch: usize) -> Tensor<2> {
+    fn attention(&self, rows: &Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
         let [n, width] = rows.dims();
         let (tokens, of_head) = (n / batch.max(1), width / self.heads);
-        let split = |linear: &Linear| {
+        let mut split = |linear: &Linear| {
+            pass.see_linear(linear, rows);
             let dims = [batch, tokens, self.heads, of_head];
             linear.forward(rows.clone()).reshape(dims).swap_dims(1, 2)
         };
         let (query, key, value) = (split(&self.query), split(&self.key), split(&self.value));
         let logits = query.matmul(key.swap_dims(2, 3)) / (of_head as f64).sqrt();
         let attended = softmax(logits, 3).matmul(value).swap_dims(1, 2);
-        self.output.forward(attended.reshape([n, width]))
+        let attended = attended.reshape([n, width]);
+        pass.see_linear(&self.output, &attended);
+        self.output.forward(attended)
     }
 
     fn linears(&self) -> [&Linear; 6] {
@@ -190,9 +199,9 @@ impl EncoderLayer {
         ]
     }
 
-    /// All weight matrices, from the input on.
-    pub fn weights(&self) -> Vec<&Weight> {
-        self.linears().map(|linear| &linear.weight).into()
+    /// All layers with a weight matrix, from the input on.
+    pub fn layers(&self) -> Vec<Layer<'_>> {
+        self.linears().map(Layer::Linear).into()
     }
 
     /// The same function with dense weights.
@@ -235,7 +244,7 @@ mod tests {
         let mut rng = Seed(1).stream(Purpose::Initialization, &[0]);
         let embedding = PatchEmbedding::new(SHAPE, 3, WeightForm::Eigen, &mut rng, &device);
         let image = Tensor::<5>::ones([2, 3, 1, 8, 8], &device);
-        let embedded = embedding.forward(image.clone());
+        let embedded = embedding.forward(image.clone(), &mut Pass::Inference);
         assert_eq!(embedded.dims(), [2, 6, 1, 1, 5]);
         // The class token starts at 0, so that its place alone is left.
         let first: Vec<f32> = embedded
@@ -252,8 +261,14 @@ mod tests {
             .try_into_vec()
             .unwrap();
         assert_eq!(first, place);
-        let folded = embedding.fold().forward(image.clone()).into_data();
-        folded.assert_eq(&embedding.forward(image).into_data(), true);
+        let folded = embedding
+            .fold()
+            .forward(image.clone(), &mut Pass::Inference)
+            .into_data();
+        folded.assert_eq(
+            &embedding.forward(image, &mut Pass::Inference).into_data(),
+            true,
+        );
     }
 
     #[test]
@@ -261,8 +276,10 @@ mod tests {
         let device = Device::flex();
         let mut rng = Seed(1).stream(Purpose::Initialization, &[0]);
         let layer = EncoderLayer::new(SHAPE, true, WeightForm::Dense, &mut rng, &device);
-        let flipped = layer.forward(tokens(&device).flip([4])).flip([4]);
-        let apart: f32 = (layer.forward(tokens(&device)) - flipped)
+        let flipped = layer
+            .forward(tokens(&device).flip([4]), &mut Pass::Inference)
+            .flip([4]);
+        let apart: f32 = (layer.forward(tokens(&device), &mut Pass::Inference) - flipped)
             .abs()
             .max()
             .into_scalar();
@@ -273,7 +290,7 @@ mod tests {
         let layer = EncoderLayer::new(SHAPE, false, WeightForm::Dense, &mut rng, &device);
         let input = tokens(&device).require_grad();
         let first = layer
-            .forward(input.clone())
+            .forward(input.clone(), &mut Pass::Inference)
             .slice_dim(4, 0..1)
             .slice_dim(0, 0..1);
         let gradient = input.grad(&first.square().sum().backward()).unwrap();

@@ -59,7 +59,9 @@ impl BatchNorm {
                     self.epsilon,
                 )
             }
-            Pass::Inference | Pass::Training(_) => self.forward(relu(input), pass),
+            Pass::Inference | Pass::Observing(_) | Pass::Training(_) => {
+                self.forward(relu(input), pass)
+            }
         }
     }
 
@@ -71,7 +73,7 @@ impl BatchNorm {
         let flat = input.reshape([batch, channels, dims[2..].iter().product()]);
         let wide = |t: Tensor<1>| t.reshape([1, channels, 1]);
         let (centred, variance) = match pass {
-            Pass::Inference => {
+            Pass::Inference | Pass::Observing(_) => {
                 let centred = flat - wide(self.running_mean.val());
                 (centred, wide(self.running_variance.val()))
             }

@@ -122,6 +122,17 @@ impl Conv3d {
         }
     }
 
+    /// Its shape.
+    pub fn shape(&self) -> Conv3dShape {
+        Conv3dShape {
+            in_channels: self.in_channels,
+            out_channels: self.out_channels,
+            kernel: self.kernel,
+            stride: self.stride,
+            padding: self.padding,
+        }
+    }
+
     /// The same without a bias, for a normalization that follows would take it away again.
     pub fn without_bias(self) -> Self {
         Self { bias: None, ..self }

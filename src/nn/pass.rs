@@ -5,7 +5,10 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 
+use super::conv3d::Conv3d;
 use super::exchange::Participant;
+use super::linear::Linear;
+use super::observer::Observer;
 use crate::engine::seed::{Purpose, Seed};
 
 /// Mean and variance of one batch, per channel: `[channels]` each.
@@ -37,6 +40,8 @@ pub enum Pass {
     Inference,
     /// For an update: batch statistics, keyed dropout.
     Training(TrainingPass),
+    /// As inference, with some of what layers are given kept.
+    Observing(Observer),
 }
 
 impl Pass {
@@ -48,11 +53,25 @@ impl Pass {
         }
     }
 
+    /// Says what a convolution is given.
+    pub fn see(&mut self, convolution: &Conv3d, input: &Tensor<5>) {
+        if let Self::Observing(observer) = self {
+            observer.see_convolution(convolution, input);
+        }
+    }
+
+    /// Says what a linear layer is given.
+    pub fn see_linear(&mut self, linear: &Linear, input: &Tensor<2>) {
+        if let Self::Observing(observer) = self {
+            observer.see_linear(linear, input);
+        }
+    }
+
     /// Ends the pass, after its backward part too: the statistics met on the way, in the order of the layers; none for
     /// inference.
     pub fn into_statistics(self) -> Vec<BatchStatistics> {
         match self {
-            Self::Inference => Vec::new(),
+            Self::Inference | Self::Observing(_) => Vec::new(),
             Self::Training(training) => {
                 if let Some(participant) = training.participant {
                     participant.done();

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::conv3d::Conv3d;
-use super::weight::Weight;
+use super::layer::Layer;
 
 /// Added to variances and squared lengths, so that roots of nothing have a gradient.
 const EPSILON: f64 = 1e-8;
@@ -34,9 +34,9 @@ impl SimilarityBranch {
         centred_cosine(spread(self.convolution.forward(features)))
     }
 
-    /// The matrix of the convolution.
-    pub fn weight(&self) -> &Weight {
-        &self.convolution.weight
+    /// The convolution.
+    pub fn layer(&self) -> Layer<'_> {
+        Layer::Convolution(&self.convolution)
     }
 }
 
@@ -80,6 +80,7 @@ mod tests {
     use super::*;
     use crate::engine::seed::{Purpose, Seed};
     use crate::nn::conv3d::{Conv3dShape, Extent};
+    use crate::nn::weight::Weight;
     use crate::nn::weight::WeightForm;
     use burn::module::{ModuleMapper, Param};
     use burn::tensor::{Device, TensorData};
@@ -169,11 +170,11 @@ mod tests {
         let loss = |branch: &SimilarityBranch| {
             similarity_loss(branch.forward(input.clone()), labels.clone())
         };
-        let Weight::Dense(_) = branch.weight() else {
+        let Weight::Dense(_) = branch.layer().weight() else {
             panic!("asked for a dense weight");
         };
         let gradients = loss(&branch).backward();
-        let found = values(branch.weight().compose().grad(&gradients).unwrap());
+        let found = values(branch.layer().weight().compose().grad(&gradients).unwrap());
         let step = 1e-2_f32;
         for (place, found) in found.iter().enumerate() {
             let at = |by: f32| values(loss(&branch.clone().map(&mut Nudge(place, by))))[0];

@@ -4,7 +4,7 @@
 //! algorithm 1, in the thin form: r = min(m, n). Both forms start from the same matrix, so a dense and an eigen
 //! layer of one seed are the same function before the first step.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use nalgebra::DMatrix;
 use rand_chacha::ChaCha8Rng;
@@ -203,6 +203,14 @@ impl Weight {
                 };
                 Some(error(eigen.q.val().inner()).max(error(eigen.p.val().inner())))
             }
+        }
+    }
+
+    /// What names W among the parameters; `None` for factors.
+    pub fn id(&self) -> Option<ParamId> {
+        match self {
+            Self::Dense(dense) => Some(dense.matrix.id),
+            Self::Eigen(_) => None,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::config::train::{TrainSection, parse, refuse_first, to_toml, width_che
 use crate::engine::classes::{ClassLoss, ClassTarget};
 use crate::engine::seed::{Purpose, Seed};
 use crate::models::{Cuts, ImageModelConfig, NamedCuts, Regime};
+use crate::nn::weight_penalty::WeightPenalty;
 use rand::RngExt as _;
 
 /// The seed that holds images out: runs of other seeds watch the same images.
@@ -83,6 +84,7 @@ impl VisionConfig {
 
     fn check(&self) -> Result<(), Error> {
         let Self { data, model, train } = self;
+        train.method.check(self)?;
         let norm = model.batch_norm;
         let checks = [
             (
@@ -106,6 +108,12 @@ impl VisionConfig {
                 "a momentum not from 0 to below 1, or an epsilon not above 0",
             ),
             width_check(model.width),
+            (
+                "train.penalty",
+                !matches!(train.penalty, WeightPenalty::Ocnn { .. })
+                    || !model.residual_units().is_empty(),
+                "a transformer has no convolution but its first, which OCNN leaves alone",
+            ),
         ];
         let rest = train.checks().into_iter().chain(data.augmentation.checks());
         refuse_first(checks.into_iter().chain(rest))?;
@@ -113,7 +121,7 @@ impl VisionConfig {
         let balanced = model.cuts == Cuts::Named(NamedCuts::Balanced);
         let n_blocks = match (train.regime, balanced) {
             (Regime::Local, true) => None,
-            (Regime::Backprop | Regime::DeepSupervision, true) => Some(1),
+            (Regime::Backprop | Regime::DeepSupervision | Regime::DirectFeedback, true) => Some(1),
             (regime, false) => Some(regime.n_blocks(model.part_starts(regime)?.len())),
         };
         train.check_block_factors(n_blocks)

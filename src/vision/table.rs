@@ -245,6 +245,8 @@ fn method(config: &VisionConfig) -> &'static str {
         (WeightForm::Eigen, Regime::Local) => "ENN-ℓ",
         (WeightForm::Dense, Regime::DeepSupervision) => "deep supervision, dense",
         (WeightForm::Eigen, Regime::DeepSupervision) => "deep supervision, eigen",
+        (WeightForm::Dense, Regime::DirectFeedback) => "direct feedback, dense",
+        (WeightForm::Eigen, Regime::DirectFeedback) => "direct feedback, eigen",
     }
 }
 
@@ -290,7 +292,7 @@ fn row(config: &VisionConfig, members: &[&Entry]) -> Row {
         format!(" ×{}", model.width)
     };
     let blocks = match (config.train.regime, &model.cuts) {
-        (Regime::Backprop, _) => String::new(),
+        (Regime::Backprop | Regime::DirectFeedback, _) => String::new(),
         (_, Cuts::Named(name)) => format!("{} ({})", name_of(*name), heads_of(config)),
         (_, Cuts::Before(cuts)) => format!("{cuts:?} ({})", heads_of(config)),
     };

@@ -121,6 +121,7 @@ fn in_child(args: &Args, regime: Regime) -> anyhow::Result<StepMemory> {
         Regime::Backprop => "backprop",
         Regime::Local => "local",
         Regime::DeepSupervision => "deep-supervision",
+        Regime::DirectFeedback => "direct-feedback",
     };
     let mut child = Command::new(std::env::current_exe()?);
     child.args(["bench", "memory", "--in-process", "--device"]);

@@ -1,6 +1,7 @@
 //! `brainage vision`: image classification on the engine that trains brain networks.
 
 pub mod eval;
+pub mod quantize;
 pub mod study;
 pub mod table;
 pub mod train;
@@ -33,6 +34,8 @@ pub enum Action {
     Study(study::Args),
     /// Judge the model of a run on the test images, each block's head by itself
     Eval(eval::Args),
+    /// Judge the model of a run with fewer bits a weight, by rounding and by COMQ
+    Quantize(quantize::Args),
     /// Error by method, network and data set, with published figures beside those of runs
     Table(table::Args),
 }
@@ -42,7 +45,7 @@ impl Args {
     pub(super) fn stops_cleanly(&self) -> bool {
         match self.action {
             Action::Train(_) | Action::Study(_) => true,
-            Action::Eval(_) | Action::Table(_) => false,
+            Action::Eval(_) | Action::Quantize(_) | Action::Table(_) => false,
         }
     }
 }
@@ -56,6 +59,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         Action::Train(args) => train::run(args, context),
         Action::Study(args) => study::run(args, context),
         Action::Eval(args) => eval::run(args, context),
+        Action::Quantize(args) => quantize::run(args, context),
         Action::Table(args) => table::run(args, context),
     }
 }

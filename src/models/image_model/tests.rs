@@ -171,9 +171,9 @@ fn cuts_fall_between_stages_or_units_and_leave_the_trunk_as_it_is() {
     let cut = drawn(&config, 16, Regime::Local, &device);
     let weights = |network: &Network| -> Vec<Vec<f32>> {
         let units = network.blocks.iter().flat_map(|block| &block.units);
-        let weights = units.flat_map(|unit| unit.weights());
-        weights
-            .map(|weight| weight.compose().into_data().try_into_vec().unwrap())
+        let layers = units.flat_map(|unit| unit.layers());
+        layers
+            .map(|layer| layer.weight().compose().into_data().try_into_vec().unwrap())
             .collect()
     };
     assert_eq!((whole.blocks.len(), cut.blocks.len()), (1, 4));
@@ -251,8 +251,10 @@ fn an_augmented_head_has_the_shapes_of_later_units_and_their_down_sampling() {
     config.width = 0.0625;
     let device = Device::flex();
     let counts = |unit: &Unit| -> Vec<usize> {
-        let weights = unit.weights().into_iter();
-        weights.map(|weight| weight.counts().composed).collect()
+        let layers = unit.layers().into_iter();
+        layers
+            .map(|layer| layer.weight().counts().composed)
+            .collect()
     };
     // Deep enough, the head after the stem is the rest of the trunk once more, with other numbers.
     config.head = HeadKind::Augmented { depth: 16 };
@@ -266,7 +268,7 @@ fn an_augmented_head_has_the_shapes_of_later_units_and_their_down_sampling() {
     for (copy, unit) in copies.iter().zip(later) {
         assert_eq!(counts(copy), counts(unit));
     }
-    let numbers = |unit: &Unit| unit.weights()[0].compose().into_data();
+    let numbers = |unit: &Unit| unit.layers()[0].weight().compose().into_data();
     assert!(numbers(&copies[0]) != numbers(&later[0]));
     // Fewer copies end with the channels and the sides of the trunk's end.
     for depth in [1, 2, 3] {
