@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use crate::cache::{Cache, CacheEntry};
 use crate::error::Error;
 use crate::format::ReadOptions;
-use crate::outputs::write_outputs;
+use crate::outputs::{are_there, write_outputs};
 use crate::preprocess::{Preprocessed, Stage, preprocess_watched};
 use crate::recipe::Recipe;
 use crate::template::Template;
@@ -238,11 +238,14 @@ impl Work<'_> {
             ..
         } = *self.batch;
         let key_of = |file_hash| Cache::key(file_hash, recipe, template);
-        let cached = match hash_of(scan, read) {
-            Some(file_hash) => cache.get(&key_of(file_hash))?,
+        let known_key = hash_of(scan, read).map(key_of);
+        let cached = match &known_key {
+            Some(key) => cache.get(key)?,
             None => None,
         };
-        if let (Some(entry), None) = (&cached, self.out) {
+        if let (Some(entry), Some(key)) = (&cached, &known_key)
+            && self.out.is_none_or(|out| are_there(out, scan, key))
+        {
             return Ok(ScanOutcome::Cached(entry.clone()));
         }
         let _taken = match share {

@@ -9,7 +9,7 @@
 //! | `STEM_space-MNI_brainmask.nii.gz` | the brain mask on the recipe's grid |
 //! | `STEM_biasfield.nii.gz` | by what the scan was divided, on its own voxels; where the recipe corrects it |
 //! | `STEM_affine.txt` | 4×4: RAS+ mm of the scan → MNI mm |
-//! | `STEM_qc.json` | verdict, reasons and measures, with recipe and hashes |
+//! | `STEM_qc.json` | verdict, reasons and measures, with recipe and hashes; written last |
 //! | `STEM_qc.png` | slices of the scan in MNI space with the outline of the mask (the template's where the recipe takes it) |
 //!
 //! With a recipe whose grid lies in the space of the scan, `space-MNI` becomes `space-T1w`.
@@ -18,17 +18,17 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+mod record;
 
 use crate::atomic::write_atomically;
 use crate::bias_field::BiasField;
+use crate::cache::CacheKey;
 use crate::contact_sheet::contact_sheet;
-use crate::error::{Error, shown};
+use crate::error::Error;
 use crate::format::{ReadOptions, read_scan_with, write_nifti, write_nifti_mask};
 use crate::orient::Reorientation;
 use crate::prepared::prepare;
 use crate::preprocess::{Preprocessed, learned_mask};
-use crate::qc::Qc;
 use crate::recipe::{GridSpace, MaskSource, Recipe};
 use crate::space::Affine;
 use crate::template::Template;
@@ -38,24 +38,10 @@ pub(crate) const QC_ENDING: &str = "qc.json";
 /// The same for the picture.
 pub(crate) const PICTURE_ENDING: &str = "qc.png";
 
-/// What `STEM_qc.json` says.
-#[derive(Serialize)]
-struct QcFile<'a> {
-    scan: String,
-    file_hash: String,
-    recipe: &'a str,
-    recipe_hash: String,
-    #[serde(flatten)]
-    qc: &'a Qc,
-    warnings: &'a [String],
-    mni_from_scan: Affine,
-}
-
-/// What tells the outputs of one scan from those of another.
-#[derive(Deserialize)]
-struct Owner {
-    scan: String,
-    file_hash: String,
+/// Whether `folder` holds all files of this scan already, as they were made under this key of the cache.
+pub(crate) fn are_there(folder: &Path, scan: &Path, key: &CacheKey) -> bool {
+    let qc_path = folder.join(format!("{}_{QC_ENDING}", stem_of(scan)));
+    record::is_of(&qc_path, scan, key)
 }
 
 /// Writes all files of one scan to `folder` and returns their paths, in the order of the table above.
@@ -77,7 +63,7 @@ pub fn write_outputs(
     let file = |ending: &str| folder.join(format!("{stem}_{ending}"));
     fs_err::create_dir_all(folder).map_err(Error::io("making the output folder", folder))?;
     let qc_path = file(QC_ENDING);
-    check_owner(&qc_path, scan, result)?;
+    record::check_owner(&qc_path, scan, result)?;
 
     let mut read = read_scan_with(scan, options)?;
     // A result from the cache comes without it; the same scan has the same mask again.
@@ -130,16 +116,18 @@ pub fn write_outputs(
     )?;
     let affine_path = file("affine.txt");
     text(&affine_path, &affine_text(&result.mni_from_scan))?;
-    text(
-        &qc_path,
-        &qc_text(scan, result, recipe).map_err(Error::io("writing the file", &qc_path))?,
-    )?;
     let sheet_path = file(PICTURE_ENDING);
     write_atomically(&sheet_path, |out| sheet.write_png(out))
         .map_err(Error::io("writing the picture", &sheet_path))?;
     let mut paths = vec![volume_path, mask_path, grid_mask_path];
     paths.extend(field_path);
-    paths.extend([affine_path, qc_path, sheet_path]);
+    paths.extend([affine_path, qc_path.clone(), sheet_path]);
+    // Last, because it says that all the others are there.
+    let record = record::text(scan, result, &paths, recipe, template);
+    text(
+        &qc_path,
+        &record.map_err(Error::io("writing the file", &qc_path))?,
+    )?;
     Ok(paths)
 }
 
@@ -183,36 +171,6 @@ pub fn stem_of(scan: &Path) -> String {
     without(&unpacked, &["nii", "hdr", "img", "mgh", "mgz"]).unwrap_or(unpacked)
 }
 
-/// Refuses to write over the outputs of another scan.
-fn check_owner(qc_path: &Path, scan: &Path, result: &Preprocessed) -> Result<(), Error> {
-    let there = match fs_err::read(qc_path) {
-        Ok(there) => there,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("reading earlier outputs", qc_path)(error)),
-    };
-    // What is no such file at all is no scan's.
-    let Ok(owner) = serde_json::from_slice::<Owner>(&there) else {
-        return Ok(());
-    };
-    if owner.scan == name_of(scan) || owner.file_hash == result.file_hash.to_string() {
-        return Ok(());
-    }
-    let problem = format!(
-        "it belongs to another scan of the same name, `{}`",
-        shown(Path::new(&owner.scan))
-    );
-    Err(Error::io("writing the outputs", qc_path)(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        problem,
-    )))
-}
-
-/// The scan's whole path, where the system can tell it.
-fn name_of(scan: &Path) -> String {
-    let whole = fs_err::canonicalize(scan).unwrap_or_else(|_| scan.to_path_buf());
-    whole.to_string_lossy().into_owned()
-}
-
 fn affine_text(affine: &Affine) -> String {
     let mut text = String::new();
     for row in affine.rows() {
@@ -222,26 +180,14 @@ fn affine_text(affine: &Affine) -> String {
     text
 }
 
-fn qc_text(scan: &Path, result: &Preprocessed, recipe: &Recipe) -> io::Result<String> {
-    let content = QcFile {
-        scan: name_of(scan),
-        file_hash: result.file_hash.to_string(),
-        recipe: &recipe.name,
-        recipe_hash: recipe.hash().to_string(),
-        qc: &result.qc,
-        warnings: &result.warnings,
-        mni_from_scan: result.mni_from_scan,
-    };
-    Ok(serde_json::to_string_pretty(&content)? + "\n")
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::cache::Cache;
     use crate::format::read_scan;
-    use crate::qc::QcVerdict;
+    use crate::qc::{Qc, QcVerdict};
     use crate::space::VoxelShape;
     use crate::template::template;
     use crate::volume::{Mask, Volume};
@@ -439,5 +385,25 @@ mod tests {
         ] {
             assert_eq!(stem_of(Path::new(name)), stem);
         }
+    }
+
+    #[test]
+    fn files_are_there_once_all_of_this_scan_recipe_and_version_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let scan = folder.path().join("sub-01_T1w.nii.gz");
+        let result = scan_and_result(&scan, 1.0);
+        let (out, recipe) = (folder.path().join("out"), Recipe::named("coarse").unwrap());
+        let template = template().unwrap();
+        let key = |recipe| Cache::key(result.file_hash, recipe, template);
+        assert!(!are_there(&out, &scan, &key(&recipe)));
+        let options = ReadOptions::default();
+        let files = write_outputs(&out, &scan, options, &result, &recipe, template).unwrap();
+        assert!(are_there(&out, &scan, &key(&recipe)));
+        let other = Recipe::named("fast").unwrap();
+        assert!(!are_there(&out, &scan, &key(&other)));
+        let elsewhere = folder.path().join("session-2/sub-01_T1w.nii.gz");
+        assert!(!are_there(&out, &elsewhere, &key(&recipe)));
+        fs_err::remove_file(&files[1]).unwrap();
+        assert!(!are_there(&out, &scan, &key(&recipe)));
     }
 }

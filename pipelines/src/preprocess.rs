@@ -26,7 +26,7 @@ use learned::register_learned;
 pub(crate) use learned::learned_mask;
 
 /// Version of all steps together: part of every cache key, raised whenever a step gives other numbers.
-pub const CODE_VERSION: u32 = 4;
+pub const CODE_VERSION: u32 = 5;
 
 /// Fits with a lower correlation are tried again without trust in the scan's axes: good ones reach 0.75.
 const RETRY_BELOW: f64 = 0.65;

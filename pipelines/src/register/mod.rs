@@ -60,9 +60,20 @@ pub fn register(scan: &Volume, template: &Template, pose: Pose) -> Option<Regist
     let head = Head::find(&scan_levels[0])?;
     let scan_levels = scan_levels.each_ref().map(Level::new);
 
-    // A removed skull shows in which of the two pictures fits better.
     let whole = fit_coarsely(&levels.whole_head, &scan_levels[0], &head, pose);
     let stripped = fit_coarsely(&levels.skull_stripped, &scan_levels[0], &head, pose);
+    decided(whole, stripped, &scan_levels, template)
+}
+
+/// The better of the coarse fits to the template with and without its skull, refined: a removed skull shows in which of the
+/// two pictures fits better.
+fn decided(
+    whole: Vec<Fit>,
+    stripped: Vec<Fit>,
+    scan_levels: &[Level; 3],
+    template: &Template,
+) -> Option<Registration> {
+    let levels = template.levels();
     let best = |fits: &[Fit]| fits.first().map_or(f64::MIN, |fit| fit.correlation);
     let skull_stripped = best(&stripped) > best(&whole);
     let (reference, fits) = if skull_stripped {
@@ -70,12 +81,13 @@ pub fn register(scan: &Volume, template: &Template, pose: Pose) -> Option<Regist
     } else {
         (&levels.whole_head, whole)
     };
-
-    let fit = refine(reference, &scan_levels, &fits)?;
-    judged(fit, &scan_levels, template, skull_stripped)
+    let fit = refine(reference, scan_levels, &fits)?;
+    judged(fit, scan_levels, template, skull_stripped)
 }
 
 /// As [`register`], of a scan that a part of was registered already: starts from the map that was found.
+///
+/// Whether the skull was removed is decided anew: a head that was cut too high looks like one without a skull.
 pub(crate) fn register_again(
     scan: &Volume,
     template: &Template,
@@ -84,20 +96,18 @@ pub(crate) fn register_again(
     let levels = template.levels();
     let scan_levels = reduced(&clipped(scan)?);
     let scan_levels = scan_levels.each_ref().map(Level::new);
-    let reference = if found.skull_stripped {
-        &levels.skull_stripped
-    } else {
-        &levels.whole_head
-    };
-    let mut coarse = Comparison::new(&reference.levels[0], &scan_levels[0]);
     let start = found.mni_from_scan.inverse()?;
-    let (scan_from_mni, correlation) = coarse.improve(start, MAX_STEPS[0]);
-    let fit = Fit {
-        scan_from_mni,
-        correlation,
+    let fit_from_start = |reference: &Reference| {
+        let mut coarse = Comparison::new(&reference.levels[0], &scan_levels[0]);
+        let (scan_from_mni, correlation) = coarse.improve(start, MAX_STEPS[0]);
+        vec![Fit {
+            scan_from_mni,
+            correlation,
+        }]
     };
-    let fit = refine(reference, &scan_levels, &[fit])?;
-    judged(fit, &scan_levels, template, found.skull_stripped)
+    let whole = fit_from_start(&levels.whole_head);
+    let stripped = fit_from_start(&levels.skull_stripped);
+    decided(whole, stripped, &scan_levels, template)
 }
 
 /// How far the lowest part of the brain lies above the lowest slice of a scan that was registered so, in mm.
