@@ -40,6 +40,10 @@ pub enum Method {
     Ocnn,
     /// Spectral restricted isometry.
     Srip,
+    /// Kernels as few filters.
+    Decef,
+    /// Covariance pooling.
+    Dropcov,
 }
 
 /// What is known of a method.
@@ -65,7 +69,7 @@ const IMAGES_AND_AGES: &str = "images, ages";
 const CONVOLUTIONS: &str = "images, ages; residual networks and the brain CNN";
 
 /// All methods but [`Method::Custom`].
-pub const METHODS: [MethodCard; 12] = [
+pub const METHODS: [MethodCard; 14] = [
     MethodCard {
         method: Method::Backprop,
         line: "one loss at the end, dense weights",
@@ -235,12 +239,39 @@ pub const METHODS: [MethodCard; 12] = [
         ],
         differs: "the factor stays; the published one falls in steps to 0",
     },
+    MethodCard {
+        method: Method::Decef,
+        line: "backpropagation through kernels made of few filters for each input channel",
+        paper: "Yu et al. 2024, DeCEF",
+        applies_to: CONVOLUTIONS,
+        costs: "fewer stored parameters; kernels are composed at each step",
+        settings: &[
+            "train.regime=backprop",
+            "model.weights={ eigen-filters = { percent = 90 } }",
+            "train.penalty=none",
+        ],
+        differs: "no official code: the rank rule looks at the first draw, and kernels are composed, which saves no operations",
+    },
+    MethodCard {
+        method: Method::Dropcov,
+        line: "backpropagation with covariance pooling and channel dropout before the last layer",
+        paper: "Wang, Li, Zhang & Gao, NeurIPS 2022",
+        applies_to: CONVOLUTIONS,
+        costs: "a last stage of stride 1, a covariance, a last layer of d(d + 1)/2 inputs",
+        settings: &[
+            "train.regime=backprop",
+            "model.weights=dense",
+            "model.last_head=drop-cov",
+            "train.penalty=none",
+        ],
+        differs: "d is half the channels (an eighth for volumes), 256 at most; no more than 90 % of the channels are dropped",
+    },
 ];
 
 /// The key of the name.
 pub(super) const KEY: &str = "train.method";
-/// Keys whose numbers may be others than those that a method sets: factors and depths.
-const TUNED: [&str; 2] = ["train.penalty", "model.head"];
+/// Keys whose numbers may be others than those that a method sets: factors, depths and shares.
+const TUNED: [&str; 3] = ["train.penalty", "model.head", "model.weights"];
 
 /// The method that a config names.
 pub(super) fn named_in(config: &impl Serialize) -> Method {
@@ -376,7 +407,11 @@ mod tests {
 
     #[test]
     fn methods_for_convolutions_are_refused_for_transformers() {
-        for (method, why) in [("dgl", "tokens"), ("ocnn", "no convolution")] {
+        for (method, why) in [
+            ("dgl", "tokens"),
+            ("dropcov", "tokens"),
+            ("ocnn", "no convolution"),
+        ] {
             let change = format!("train.method={method}");
             let said = images(VIT, &[&change]).unwrap_err().to_string();
             assert!(said.contains(why), "{said}");

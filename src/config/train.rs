@@ -8,6 +8,8 @@ use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+mod checks;
+
 use super::method::{self, Method};
 use crate::Error;
 use crate::data::augment::AugmentationConfig;
@@ -25,6 +27,8 @@ use crate::engine::trainer::SelectionConfig;
 use crate::models::{Cuts, ModelConfig, NamedCuts, Network, Regime};
 use crate::nn::weight::WeightForm;
 use crate::nn::weight_penalty::WeightPenalty;
+use checks::augmentation_checks;
+pub(crate) use checks::{Check, refuse_first, weights_check, width_check};
 
 /// The config that `train` takes where none is named.
 pub const BRAIN_CNN: &str = include_str!("../../configs/brain-cnn.toml");
@@ -181,6 +185,12 @@ impl TrainConfig {
                 self.model.head.is_valid(),
                 "augmented with a depth of 0, expected at least 1",
             ),
+            (
+                "model.last_head",
+                self.model.last_head.can_be_last(),
+                "nothing follows the last head, expected gap-linear, gap-mlp, mlp-sr or drop-cov",
+            ),
+            weights_check(self.model.weights),
         ];
         refuse_first(
             checks
@@ -197,184 +207,6 @@ impl TrainConfig {
         };
         train.check_block_factors(n_blocks)
     }
-}
-
-/// Keys, whether their values can be, and why not.
-pub(crate) type Check = (&'static str, bool, &'static str);
-
-/// The factor on all channels.
-pub(crate) fn width_check(width: f64) -> Check {
-    let holds = width.is_finite() && width > 0.0;
-    ("model.width", holds, "not above 0")
-}
-
-/// Refuses the first value that cannot be.
-pub(crate) fn refuse_first(checks: impl IntoIterator<Item = Check>) -> Result<(), Error> {
-    match checks.into_iter().find(|(_, holds, _)| !holds) {
-        Some((key, _, message)) => Err(refusal(key, message)),
-        None => Ok(()),
-    }
-}
-
-impl<L> TrainSection<L> {
-    /// What the types don't say, the loss apart.
-    pub(crate) fn checks(&self) -> Vec<Check> {
-        let share = |v: f64| (0.0..1.0).contains(&v);
-        let positive = |v: f64| v.is_finite() && v > 0.0;
-        vec![
-            ("train.epochs", self.epochs > 0, "0, expected at least 1"),
-            (
-                "train.batch_size",
-                self.batch_size > 0,
-                "0, expected at least 1",
-            ),
-            (
-                "train.devices",
-                !self.devices.is_empty(),
-                "empty, expected at least one device",
-            ),
-            (
-                "train.checkpoint.every_steps",
-                self.checkpoint.every_steps > 0,
-                "0, expected at least 1",
-            ),
-            (
-                "train.optimizer.learning_rate",
-                positive(self.optimizer.learning_rate),
-                "not above 0",
-            ),
-            (
-                "train.optimizer.max_gradient_norm",
-                positive(self.optimizer.max_gradient_norm),
-                "not above 0",
-            ),
-            (
-                "train.accumulate",
-                self.accumulate > 0,
-                "0, expected at least 1",
-            ),
-            (
-                "train.average",
-                share(self.average),
-                "not from 0 to below 1",
-            ),
-            ("train.penalty", self.penalty.is_valid(), "a weight below 0"),
-            (
-                "train.auxiliary.similarity",
-                (0.0..=1.0).contains(&self.auxiliary.similarity),
-                "not a share from 0 to 1",
-            ),
-            (
-                "train.auxiliary.similarity",
-                self.auxiliary.similarity == 0.0 || self.batch_size >= 2 * self.accumulate,
-                "members of a batch are compared, and a part of it has one member alone",
-            ),
-            (
-                "train.auxiliary.weight",
-                self.auxiliary.weight.is_finite() && self.auxiliary.weight >= 0.0,
-                "below 0",
-            ),
-            (
-                "train.optimizer.momentum",
-                share(self.optimizer.momentum),
-                "not from 0 to below 1",
-            ),
-            (
-                "train.optimizer.block_factors",
-                self.optimizer
-                    .block_factors
-                    .iter()
-                    .all(|factor| positive(*factor)),
-                "not above 0",
-            ),
-            (
-                "train.schedule.milestones",
-                self.schedule.milestones.is_sorted()
-                    && self.schedule.milestones.iter().all(|m| share(*m)),
-                "no rising shares from 0 to below 1",
-            ),
-            (
-                "train.schedule.factor",
-                positive(self.schedule.factor),
-                "not above 0",
-            ),
-            (
-                "train.checkpoint.every_minutes",
-                self.checkpoint.every_minutes >= 0.0,
-                "below 0",
-            ),
-            (
-                "train.orthogonality.weight",
-                self.orthogonality.weight >= 0.0,
-                "below 0",
-            ),
-            (
-                "train.schedule.warmup",
-                share(self.schedule.warmup),
-                "not a share from 0 to below 1",
-            ),
-        ]
-    }
-
-    /// Refuses factors that are none for each block; `None`: not known yet how many there are.
-    pub(crate) fn check_block_factors(&self, n_blocks: Option<usize>) -> Result<(), Error> {
-        let n_factors = self.optimizer.block_factors.len();
-        if n_factors > 0 && n_blocks != Some(n_factors) {
-            let n_blocks = n_blocks.map_or("a number not known before".into(), |n| n.to_string());
-            return Err(refusal(
-                "train.optimizer.block_factors",
-                format!("{n_factors} factors, expected none or one for each block ({n_blocks})"),
-            ));
-        }
-        Ok(())
-    }
-}
-
-fn augmentation_checks(config: &AugmentationConfig) -> [Check; 8] {
-    let share = |v: f64| (0.0..1.0).contains(&v);
-    let not_negative = |v: f64| v.is_finite() && v >= 0.0;
-    [
-        (
-            "data.augmentation.flip",
-            (0.0..=1.0).contains(&config.flip),
-            "not a share from 0 to 1",
-        ),
-        (
-            "data.augmentation.max_rotation_degrees",
-            (0.0..=180.0).contains(&config.max_rotation_degrees),
-            "not from 0 to 180",
-        ),
-        (
-            "data.augmentation.max_scale",
-            share(config.max_scale),
-            "not from 0 to below 1",
-        ),
-        (
-            "data.augmentation.max_shift_mm",
-            not_negative(config.max_shift_mm),
-            "below 0",
-        ),
-        (
-            "data.augmentation.gain_sd",
-            share(config.gain_sd),
-            "not from 0 to below 1",
-        ),
-        (
-            "data.augmentation.gamma_sd",
-            share(config.gamma_sd),
-            "not from 0 to below 1",
-        ),
-        (
-            "data.augmentation.noise_sd",
-            not_negative(config.noise_sd),
-            "below 0",
-        ),
-        (
-            "data.augmentation.max_bias",
-            share(config.max_bias),
-            "not from 0 to below 1",
-        ),
-    ]
 }
 
 /// A config of any kind, with changes `section.key=value` of keys that it has.

@@ -14,8 +14,8 @@ use super::gradients::BlockGradient;
 use crate::models::Block;
 use crate::models::parameters::NamedTensors;
 
-/// Names of the parameters that decay: W itself and Λ.
-const DECAYING: [&str; 2] = ["matrix", "lambda"];
+/// Names of the parameters that decay: W itself, Λ, and how filters are mixed.
+const DECAYING: [&str; 3] = ["matrix", "lambda", "mixing"];
 
 /// The `[train.optimizer]` part of a config.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

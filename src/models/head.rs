@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor, activation::relu};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+mod drop_cov;
 mod mlp_sr;
 
 use super::block::Unit;
@@ -23,6 +24,7 @@ use crate::nn::pass::{BatchStatistics, Pass};
 use crate::nn::pool3d::{average_pool_to, global_average};
 use crate::nn::similarity::SimilarityBranch;
 use crate::nn::weight::WeightForm;
+use drop_cov::DropCov;
 use mlp_sr::MlpSr;
 
 /// Longest side of a volume that the convolutions of a head see, in voxels; images are seen as they are.
@@ -42,6 +44,8 @@ pub enum HeadKind {
     ConvGapMlp,
     /// Averages, 1×1 convolutions and dense layers: for blocks that are not the last (Belilovsky et al., ICML 2020).
     MlpSr,
+    /// Covariance pooling with channel dropout, then one linear layer (Wang et al., NeurIPS 2022).
+    DropCov,
     /// Units in the shapes of later units of the trunk, with weights of their own, then as [`Self::GapLinear`]: for blocks
     /// that are not the last (Ma et al., "Scaling Supervised Local Learning with Augmented Auxiliary Networks", ICLR 2024,
     /// arXiv 2402.17318).
@@ -57,6 +61,26 @@ impl HeadKind {
         !matches!(self, Self::Augmented { depth: 0 })
     }
 
+    /// Whether it needs features with neighbors, which tokens have not.
+    pub fn convolves(self) -> bool {
+        matches!(self, Self::ConvGapMlp | Self::MlpSr | Self::DropCov)
+    }
+
+    /// Whether the last head of a network can be one: those that only train need something to follow.
+    pub fn can_be_last(self) -> bool {
+        !matches!(self, Self::ConvGapMlp | Self::Augmented { .. })
+    }
+
+    /// That of classifiers from before there was a choice.
+    pub fn last_of_images() -> Self {
+        Self::GapLinear
+    }
+
+    /// That of brain networks from before there was a choice, the published one.
+    pub fn last_of_volumes() -> Self {
+        Self::GapMlp
+    }
+
     /// As configs write it, an augmented one with its depth: `augmented 2`.
     pub fn title(self) -> String {
         match self {
@@ -64,6 +88,7 @@ impl HeadKind {
             Self::GapMlp => "gap-mlp".into(),
             Self::ConvGapMlp => "conv-gap-mlp".into(),
             Self::MlpSr => "mlp-sr".into(),
+            Self::DropCov => "drop-cov".into(),
             Self::Augmented { depth } => format!("augmented {depth}"),
         }
     }
@@ -111,7 +136,7 @@ pub struct HeadShape {
     pub conv_hidden: usize,
     /// Dropout before the last layer of [`HeadKind::GapMlp`].
     pub dropout: f64,
-    /// Batch normalization of [`HeadKind::MlpSr`].
+    /// Batch normalization of [`HeadKind::MlpSr`] and [`HeadKind::DropCov`].
     pub batch_norm: BatchNormConfig,
     /// Numbers that the head says.
     pub n_outputs: usize,
@@ -130,6 +155,7 @@ pub struct Head {
     /// Features with longer sides are averaged before they are convolved.
     longest_side: Option<usize>,
     mlp_sr: Option<MlpSr>,
+    drop_cov: Option<DropCov>,
     first_token: bool,
     hidden: Option<Linear>,
     dropout: f64,
@@ -154,6 +180,7 @@ impl Head {
             HeadKind::GapLinear
             | HeadKind::GapMlp
             | HeadKind::MlpSr
+            | HeadKind::DropCov
             | HeadKind::Augmented { .. } => 0,
         };
         let mut convolutions = Vec::with_capacity(n_convolutions);
@@ -167,7 +194,10 @@ impl Head {
             channels *= 2;
         }
         let (hidden_width, dropout) = match shape.kind {
-            HeadKind::GapLinear | HeadKind::MlpSr | HeadKind::Augmented { .. } => (None, 0.0),
+            HeadKind::GapLinear
+            | HeadKind::MlpSr
+            | HeadKind::DropCov
+            | HeadKind::Augmented { .. } => (None, 0.0),
             HeadKind::GapMlp => (Some(shape.hidden), shape.dropout),
             HeadKind::ConvGapMlp => (Some(shape.conv_hidden), 0.0),
         };
@@ -175,9 +205,15 @@ impl Head {
             let features = (shape.extent, channels);
             MlpSr::new(features, form, shape.batch_norm, rng, device)
         });
-        if mlp_sr.is_some() {
-            channels = MlpSr::width(shape.extent, channels);
-        }
+        let drop_cov = (shape.kind == HeadKind::DropCov).then(|| {
+            let features = (shape.extent, channels);
+            DropCov::new(features, form, shape.batch_norm, rng, device)
+        });
+        channels = match shape.kind {
+            HeadKind::MlpSr => MlpSr::width(shape.extent, channels),
+            HeadKind::DropCov => DropCov::width(shape.extent, channels),
+            _ => channels,
+        };
         let hidden = hidden_width.map(|width| Linear::new(channels, width, form, rng, device));
         let width = hidden_width.unwrap_or(channels);
         let output = Linear::new(width, shape.n_outputs, form, rng, device);
@@ -192,6 +228,7 @@ impl Head {
             convolutions,
             longest_side,
             mlp_sr,
+            drop_cov,
             first_token: shape.pooling == Pooling::FirstToken,
             hidden,
             dropout,
@@ -244,6 +281,9 @@ impl Head {
         if let Some(mlp_sr) = &self.mlp_sr {
             return self.output.forward(mlp_sr.forward(features, pass));
         }
+        if let Some(drop_cov) = &self.drop_cov {
+            return self.output.forward(drop_cov.forward(features, pass));
+        }
         if let Some(longest) = self.longest_side {
             features = average_pool_to(features, longest);
         }
@@ -273,7 +313,8 @@ impl Head {
     /// How many normalization layers with running statistics it has.
     pub(super) fn n_statistics(&self) -> usize {
         let of_copies: usize = self.copies.iter().map(Unit::n_statistics).sum();
-        of_copies + self.mlp_sr.as_ref().map_or(0, MlpSr::n_statistics)
+        let of_mlp_sr = self.mlp_sr.as_ref().map_or(0, MlpSr::n_statistics);
+        of_copies + of_mlp_sr + usize::from(self.drop_cov.is_some())
     }
 
     /// Takes over the statistics of a training pass.
@@ -283,6 +324,9 @@ impl Head {
         Self {
             copies: copies.collect(),
             mlp_sr: self.mlp_sr.map(|mlp_sr| mlp_sr.absorb(&mut statistics)),
+            drop_cov: self
+                .drop_cov
+                .map(|drop_cov| drop_cov.absorb(statistics.next())),
             ..self
         }
     }
@@ -297,6 +341,7 @@ impl Head {
         copies
             .chain(convolutions)
             .chain(self.mlp_sr.iter().flat_map(MlpSr::layers))
+            .chain(self.drop_cov.iter().map(DropCov::layer))
             .chain(dense)
             .chain(branch)
             .collect()
@@ -315,6 +360,7 @@ impl Head {
             convolutions: self.convolutions.iter().map(fold).collect(),
             longest_side: self.longest_side,
             mlp_sr: self.mlp_sr.as_ref().map(MlpSr::fold),
+            drop_cov: self.drop_cov.as_ref().map(DropCov::fold),
             first_token: self.first_token,
             hidden: self.hidden.as_ref().map(Linear::fold),
             dropout: self.dropout,

@@ -86,8 +86,11 @@ pub struct ImageModelConfig {
     pub width: f64,
     /// Where a local network is cut.
     pub cuts: Cuts,
-    /// Heads of all parts but the last, which has a linear one. Heads of transformers read the class token.
+    /// Heads of all parts but the last, whose head is `last_head`. Heads of transformers read the class token.
     pub head: HeadKind,
+    /// Head of the last block. Covariance pooling goes with a last stage of stride 1, as published.
+    #[serde(default = "HeadKind::last_of_images")]
+    pub last_head: HeadKind,
     /// Batch normalization of residual networks.
     pub batch_norm: BatchNormConfig,
 }
@@ -182,13 +185,18 @@ impl ImageModelConfig {
         };
         let mut shapes = Vec::with_capacity(self.n_units());
         let mut in_channels = self.scaled(FIRST_WIDTH);
+        let stage_stride = |stage: usize| match stage {
+            0 => 1,
+            3 if self.last_head == HeadKind::DropCov => 1,
+            _ => 2,
+        };
         for (stage, n_units) in depths.into_iter().enumerate() {
             for unit in 0..n_units {
                 let shape = UnitShape {
                     kind,
                     in_channels,
                     width: self.scaled(FIRST_WIDTH << stage),
-                    stride: if stage > 0 && unit == 0 { 2 } else { 1 },
+                    stride: if unit == 0 { stage_stride(stage) } else { 1 },
                 };
                 in_channels = shape.out_channels();
                 shapes.push(shape);
@@ -231,6 +239,11 @@ impl ImageModelConfig {
                 message,
             })
         };
+        if !self.last_head.can_be_last() {
+            let message =
+                "nothing follows the last head, expected gap-linear, gap-mlp, mlp-sr or drop-cov";
+            return refuse("model.last_head", message.into());
+        }
         if !self.head.is_valid() {
             let message = "augmented with a depth of 0, expected at least 1";
             return refuse("model.head", message.into());
@@ -255,7 +268,7 @@ impl ImageModelConfig {
                     );
                     return refuse("data.side", message);
                 }
-                if matches!(self.head, HeadKind::ConvGapMlp | HeadKind::MlpSr) {
+                if self.head.convolves() || self.last_head.convolves() {
                     let message =
                         "tokens cannot be convolved, expected gap-linear, gap-mlp or augmented";
                     return refuse("model.head", message.into());
@@ -398,11 +411,7 @@ impl ImageModelConfig {
             at = next;
         }
         let shape = HeadShape {
-            kind: if is_last {
-                HeadKind::GapLinear
-            } else {
-                self.head
-            },
+            kind: if is_last { self.last_head } else { self.head },
             channels: channels_after(at),
             remaining_blocks,
             hidden: CONV_HEAD_HIDDEN,

@@ -90,6 +90,9 @@ pub struct ModelConfig {
     pub cuts: Cuts,
     /// Heads of all blocks but the last.
     pub head: HeadKind,
+    /// Head of the last block.
+    #[serde(default = "HeadKind::last_of_volumes")]
+    pub last_head: HeadKind,
     /// Width of the dense layer in the last head.
     pub final_hidden: usize,
     /// Dropout in the last head.
@@ -447,7 +450,7 @@ impl ModelConfig {
             at = next;
         }
         let shape = HeadShape {
-            kind: if is_last { HeadKind::GapMlp } else { self.head },
+            kind: if is_last { self.last_head } else { self.head },
             channels: channels[at],
             remaining_blocks,
             hidden: self.final_hidden,

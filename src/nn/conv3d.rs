@@ -112,7 +112,7 @@ impl Conv3d {
         let columns = in_channels * kernel.iter().product::<usize>();
         let matrix = InitialMatrix::gaussian(out_channels, columns, sd, rng);
         Self {
-            weight: matrix.into_weight(form, device),
+            weight: matrix.into_kernel(form, in_channels, device),
             bias: Some(Param::from_tensor(Tensor::zeros([out_channels], device))),
             in_channels,
             out_channels,

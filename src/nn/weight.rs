@@ -4,12 +4,16 @@
 //! algorithm 1, in the thin form: r = min(m, n). Both forms start from the same matrix, so a dense and an eigen
 //! layer of one seed are the same function before the first step.
 
+mod filters;
+
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use nalgebra::DMatrix;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 use serde::{Deserialize, Serialize};
+
+pub use filters::FilterWeight;
 
 /// How the weights of a layer are stored and trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +23,11 @@ pub enum WeightForm {
     Dense,
     /// The factors Q, Λ and P.
     Eigen,
+    /// Kernels as few filters for each input channel, see [`filters`]; other layers as W itself.
+    EigenFilters {
+        /// Share of the squares of the first draw that they hold, percent.
+        percent: u8,
+    },
 }
 
 /// A weight matrix of `rows` outputs × `columns` inputs.
@@ -28,6 +37,8 @@ pub enum Weight {
     Dense(DenseWeight),
     /// W = Q·diag(Λ)·Pᵀ.
     Eigen(EigenWeight),
+    /// Filters, and how they are mixed.
+    Filters(FilterWeight),
 }
 
 /// W itself.
@@ -64,7 +75,8 @@ impl WeightCounts {
     pub fn of(rows: usize, columns: usize, form: WeightForm) -> Self {
         let (composed, rank) = (rows * columns, rows.min(columns));
         match form {
-            WeightForm::Dense => Self {
+            // How many filters a kernel has, the draw decides: see [`Weight::counts`].
+            WeightForm::Dense | WeightForm::EigenFilters { .. } => Self {
                 stored: composed,
                 degrees_of_freedom: composed,
                 composed,
@@ -137,10 +149,24 @@ impl InitialMatrix {
         }
     }
 
+    /// As [`Self::into_weight`], of a convolution with so many input channels.
+    pub fn into_kernel(self, form: WeightForm, in_channels: usize, device: &Device) -> Weight {
+        let n_voxels = self.columns / in_channels.max(1);
+        match form {
+            WeightForm::EigenFilters { percent } if n_voxels > 1 => {
+                let dims = [self.rows, in_channels, n_voxels];
+                Weight::Filters(FilterWeight::of(&self.values, dims, percent, device))
+            }
+            WeightForm::Dense | WeightForm::Eigen | WeightForm::EigenFilters { .. } => {
+                self.into_weight(form, device)
+            }
+        }
+    }
+
     /// Puts the matrix on a device, in the wanted form.
     pub fn into_weight(self, form: WeightForm, device: &Device) -> Weight {
         match form {
-            WeightForm::Dense => {
+            WeightForm::Dense | WeightForm::EigenFilters { .. } => {
                 let data = TensorData::new(self.values, [self.rows, self.columns]);
                 Weight::Dense(DenseWeight {
                     matrix: Param::from_data(data, device),
@@ -177,13 +203,14 @@ impl Weight {
                 let scaled = eigen.q.val() * eigen.lambda.val().unsqueeze_dim::<2>(0);
                 scaled.matmul(eigen.p.val().transpose())
             }
+            Self::Filters(filters) => filters.compose(),
         }
     }
 
-    /// ‖QᵀQ − I‖² + ‖PᵀP − I‖² (Frobenius, as in the paper, not divided by the rank); `None` for dense weights.
+    /// ‖QᵀQ − I‖² + ‖PᵀP − I‖² (Frobenius, as in the paper, not divided by the rank); `None` for weights without bases.
     pub fn orthogonality_penalty(&self) -> Option<Tensor<1>> {
         match self {
-            Self::Dense(_) => None,
+            Self::Dense(_) | Self::Filters(_) => None,
             Self::Eigen(eigen) => {
                 let q = gram_error(eigen.q.val()).square().sum();
                 Some(q + gram_error(eigen.p.val()).square().sum())
@@ -194,7 +221,7 @@ impl Weight {
     /// The larger of ‖QᵀQ − I‖/√r and ‖PᵀP − I‖/√r; `None` for dense weights. Above 0.1 a basis is no longer orthonormal.
     pub fn orthogonality_error(&self) -> Option<f64> {
         match self {
-            Self::Dense(_) => None,
+            Self::Dense(_) | Self::Filters(_) => None,
             Self::Eigen(eigen) => {
                 let error = |basis: Tensor<2>| {
                     let [_, rank] = basis.dims();
@@ -206,20 +233,21 @@ impl Weight {
         }
     }
 
-    /// What names W among the parameters; `None` for factors.
+    /// What names W among the parameters; `None` for factors and filters.
     pub fn id(&self) -> Option<ParamId> {
         match self {
             Self::Dense(dense) => Some(dense.matrix.id),
-            Self::Eigen(_) => None,
+            Self::Eigen(_) | Self::Filters(_) => None,
         }
     }
 
     /// How many numbers the matrix has, three ways.
     pub fn counts(&self) -> WeightCounts {
-        self.counts_as(match self {
-            Self::Dense(_) => WeightForm::Dense,
-            Self::Eigen(_) => WeightForm::Eigen,
-        })
+        match self {
+            Self::Dense(_) => self.counts_as(WeightForm::Dense),
+            Self::Eigen(_) => self.counts_as(WeightForm::Eigen),
+            Self::Filters(filters) => filters.counts(),
+        }
     }
 
     /// How many numbers the matrix would have in another form.
@@ -227,6 +255,7 @@ impl Weight {
         let [rows, columns] = match self {
             Self::Dense(dense) => dense.matrix.val().dims(),
             Self::Eigen(eigen) => [eigen.q.val().dims()[0], eigen.p.val().dims()[0]],
+            Self::Filters(filters) => filters.compose().dims(),
         };
         WeightCounts::of(rows, columns, form)
     }

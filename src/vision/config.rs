@@ -8,7 +8,9 @@ use super::augment::ImageAugmentation;
 use super::dataset::{Dataset, LabeledImage, Opened};
 use super::source::ImageSamples;
 use crate::Error;
-use crate::config::train::{TrainSection, parse, refuse_first, to_toml, width_check};
+use crate::config::train::{
+    TrainSection, parse, refuse_first, to_toml, weights_check, width_check,
+};
 use crate::engine::classes::{ClassLoss, ClassTarget};
 use crate::engine::seed::{Purpose, Seed};
 use crate::models::{Cuts, ImageModelConfig, NamedCuts, Regime};
@@ -108,6 +110,7 @@ impl VisionConfig {
                 "a momentum not from 0 to below 1, or an epsilon not above 0",
             ),
             width_check(model.width),
+            weights_check(model.weights),
             (
                 "train.penalty",
                 !matches!(train.penalty, WeightPenalty::Ocnn { .. })

@@ -241,6 +241,14 @@ fn method(config: &VisionConfig) -> &'static str {
     match (config.model.weights, config.train.regime) {
         (WeightForm::Dense, Regime::Backprop) => "BP",
         (WeightForm::Eigen, Regime::Backprop) => "ENN",
+        (WeightForm::EigenFilters { .. }, Regime::Backprop) => "DeCEF",
+        (WeightForm::EigenFilters { .. }, Regime::Local) => "local, eigen filters",
+        (WeightForm::EigenFilters { .. }, Regime::DeepSupervision) => {
+            "deep supervision, eigen filters"
+        }
+        (WeightForm::EigenFilters { .. }, Regime::DirectFeedback) => {
+            "direct feedback, eigen filters"
+        }
         (WeightForm::Dense, Regime::Local) => "local, dense",
         (WeightForm::Eigen, Regime::Local) => "ENN-ℓ",
         (WeightForm::Dense, Regime::DeepSupervision) => "deep supervision, dense",

@@ -15,6 +15,7 @@ fn config(name: ImageModelName, stem: ImageStem) -> ImageModelConfig {
         width: 1.0,
         cuts: Cuts::Named(NamedCuts::Published),
         head: HeadKind::ConvGapMlp,
+        last_head: HeadKind::GapLinear,
         batch_norm: BatchNormConfig {
             momentum: 0.9,
             epsilon: 1e-5,
