@@ -19,6 +19,8 @@ pub(crate) const PREDICTION_WIDTH: f32 = 330.0;
 pub(crate) const PANE_GAP: f32 = 6.0;
 /// Room kept free around the slices of a pane for the direction letters, in points.
 pub(crate) const PANE_MARGIN: f32 = 20.0;
+/// Panes narrower than this, in points, have no room for words.
+pub(crate) const SMALL_PANE: f32 = 240.0;
 /// Height of a row of the list, in points.
 pub(crate) const ROW_HEIGHT: f32 = 22.0;
 /// Width of each column of numbers in the list, in points.
@@ -146,6 +148,11 @@ pub(crate) fn crosshair() -> Stroke {
 /// Frame of the pane that has the keyboard, and of the tile that has the crosshair.
 pub(crate) fn focus() -> Stroke {
     Stroke::new(1.0, DARK.predicted)
+}
+
+/// Frame of the panels around the slices; the ground is the window's own.
+pub(crate) fn panel_frame(ui: &Ui) -> egui::Frame {
+    egui::Frame::side_top_panel(ui.style()).fill(Color32::TRANSPARENT)
 }
 
 /// A name and its value on one line.

@@ -61,15 +61,14 @@ impl Viewer {
             }
             let space = self.shown.as_ref().map(|shown| shown.scene.space);
             if let Some(space) = space {
-                let name = match space {
-                    Space::Scan => "Scan space",
-                    Space::Template => "MNI space",
+                let (name, hint) = match space {
+                    _ if self.shown_entry_of().is_some() => {
+                        ("Show its scan", "What this entry was made from; key V")
+                    }
+                    Space::Scan => ("Scan space", "Scan or template; key V"),
+                    Space::Template => ("MNI space", "Scan or template; key V"),
                 };
-                if ui
-                    .button(name)
-                    .on_hover_text("Scan or template; key V")
-                    .clicked()
-                {
+                if ui.button(name).on_hover_text(hint).clicked() {
                     command = Some(Command::SwitchSpace);
                 }
             }

@@ -86,7 +86,9 @@ impl ScanList {
             format!("{shown} of {all} scans")
         };
         let mut command = None;
-        egui::Panel::bottom("list footer").show(ui, |ui| {
+        let frame = theme::panel_frame(ui);
+        let footer = egui::Panel::bottom("list footer").frame(frame);
+        footer.show(ui, |ui| {
             ui.horizontal(|ui| {
                 ui.label(RichText::new(count).color(theme::palette(ui).quiet));
                 if ui

@@ -63,7 +63,8 @@ fn model_ui(ui: &mut Ui, data: &PredictionData, model: &Model<'_>) -> Option<Com
         };
         ui.label(format!("Predicting: {words}"));
         ui.add(egui::ProgressBar::new(progress.share).show_percentage());
-        return None;
+        let canceled = ui.button("Cancel prediction").clicked();
+        return canceled.then_some(Command::CancelPrediction);
     }
     let name = model.name?;
     let button = ui

@@ -2,8 +2,8 @@
 
 use eframe::egui::{self, RichText, Ui};
 
-use super::data::{Judgment, Verdict};
 use crate::commands::Command;
+use crate::review::{Judgment, Verdict};
 use crate::theme;
 
 /// Name of the comment's field, by which a key finds it.

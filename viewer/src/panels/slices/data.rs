@@ -8,9 +8,9 @@ use eframe::egui::Vec2;
 
 use crate::image::grid::DisplayGrid;
 use crate::image::plane::Plane;
-use crate::image::scene::{After, Placed, Scene, Space, Voxels};
+use crate::image::scene::{After, Placed, PlacedScan, Scene, Space, Voxels};
 use crate::image::window_level::WindowLevel;
-use crate::loader::LoadedScan;
+use crate::loaded_scan::LoadedScan;
 use crate::preparation::Prepared;
 
 /// A map to lay over a scan, such as where the model looked.
@@ -33,9 +33,10 @@ pub(crate) fn scene_of(
     map: Option<&LoadedMap>,
     space: Space,
 ) -> Scene {
-    let mut scene = Scene::of_volume(id, Arc::clone(&scan.volume), scan.presets);
+    let mut scene = Scene::of_scan(id, scan.intensities.clone(), scan.presets);
     scene.space = scan.space;
-    scene.content = content_on(&scene.grid, &scan.volume, scan.content);
+    let place = scan.intensities.world_from_voxel();
+    scene.content = content_on(&scene.grid, &place, scan.content);
     let same = Affine::identity();
     let registration = prepared.map(|prepared| prepared.mni_from_scan);
     let scan_from_mni = registration.and_then(|affine| affine.inverse());
@@ -47,11 +48,12 @@ pub(crate) fn scene_of(
         };
         if scan.space == Space::Scan && space == Space::Template {
             scene.space = Space::Template;
-            scene.grid = DisplayGrid::of(&prepared.template.t1);
+            let t1 = &prepared.template.t1;
+            scene.grid = DisplayGrid::of(t1.shape(), t1.world_from_voxel());
             // The template's head fills its grid.
             scene.content = scene.grid.shape.map(|n| [0, n.saturating_sub(1)]);
-            let voxels = Voxels::Shared(Arc::clone(&scan.volume));
-            scene.base = Placed::new(voxels, &scan_from_scene, &scene.grid);
+            let scan = scan.intensities.clone();
+            scene.base = PlacedScan::new(scan, &scan_from_scene, &scene.grid);
         }
         let grid = scene.grid;
         let mni_from_scene = prepared.mni_from_scan * scan_from_scene;
@@ -105,11 +107,15 @@ pub(crate) fn scene_of(
 }
 
 /// The slices of the grid that hold these voxels of a volume.
-fn content_on(grid: &DisplayGrid, volume: &Volume, content: [[usize; 2]; 3]) -> [[usize; 2]; 3] {
+fn content_on(
+    grid: &DisplayGrid,
+    world_from_voxel: &Affine,
+    content: [[usize; 2]; 3],
+) -> [[usize; 2]; 3] {
     let mut found = [[usize::MAX, 0]; 3];
     for corner in 0..8 {
         let at = [0, 1, 2].map(|axis| content[axis][corner >> axis & 1] as f64);
-        let index = grid.index_at(volume.world_from_voxel().apply(at));
+        let index = grid.index_at(world_from_voxel.apply(at));
         for axis in 0..3 {
             found[axis][0] = found[axis][0].min(index[axis]);
             found[axis][1] = found[axis][1].max(index[axis]);
@@ -279,7 +285,7 @@ mod tests {
         let values = (0..60u8).map(f32::from).collect();
         let volume = Volume::new(values, VoxelShape([3, 4, 5]), place).unwrap();
         let presets = Presets::of(volume.values());
-        let scene = Scene::of_volume(1, Arc::new(volume), presets);
+        let scene = Scene::of_volume(1, volume, presets);
         let mni_from_scan = Affine::grid([1.0; 3], [100.0, 0.0, 0.0]);
         let under = under_crosshair(&scene, [1, 2, 3], Some(&mni_from_scan));
         // 1 + 3·2 + 12·3

@@ -9,6 +9,27 @@ use crate::theme;
 /// Distance of text from the border of a pane, in points.
 const MARGIN: f32 = 6.0;
 
+/// Fills what a picture at `image` leaves free of a pane. Nothing is painted twice: without a graphics card, painting takes
+/// most of a frame's time.
+pub(super) fn ground(painter: &Painter, pane: Rect, image: Rect) {
+    let mut mesh = Mesh::default();
+    let image = image.intersect(pane);
+    if image.is_positive() {
+        let (above, below) = (image.top(), image.bottom());
+        for [min, max] in [
+            [pane.min, pos2(pane.right(), above)],
+            [pos2(pane.left(), below), pane.max],
+            [pos2(pane.left(), above), pos2(image.left(), below)],
+            [pos2(image.right(), above), pos2(pane.right(), below)],
+        ] {
+            mesh.add_colored_rect(Rect::from_min_max(min, max), theme::PANE);
+        }
+    } else {
+        mesh.add_colored_rect(pane, theme::PANE);
+    }
+    painter.add(Shape::mesh(mesh));
+}
+
 /// Draws the outline of a mask over the picture at `image`, which has `size` voxels.
 pub(super) fn outline(
     painter: &Painter,
@@ -115,9 +136,12 @@ pub(super) fn scale_bar(painter: &Painter, pane: Rect, slice_width: f32, points_
     );
 }
 
-/// Draws the line between before and after, and says which is which.
+/// Draws the line between before and after, and says which is which where there is room for it.
 pub(super) fn swipe(painter: &Painter, pane: Rect, x: f32) {
     painter.vline(x, pane.y_range(), Stroke::new(2.0, Color32::WHITE));
+    if pane.width() < theme::SMALL_PANE {
+        return;
+    }
     let handle = Rect::from_center_size(pos2(x, pane.center().y), Vec2::new(8.0, 28.0));
     painter.rect_filled(handle, 3.0, Color32::WHITE);
     let y = pane.top() + MARGIN + theme::SMALL_SIZE * 1.6;
