@@ -19,6 +19,8 @@ pub(crate) const PREDICTION_WIDTH: f32 = 330.0;
 pub(crate) const PANE_GAP: f32 = 6.0;
 /// Room kept free around the slices of a pane for the direction letters, in points.
 pub(crate) const PANE_MARGIN: f32 = 20.0;
+/// Height of the buttons above the slices, in points.
+pub(crate) const TOOL_HEIGHT: f32 = 24.0;
 /// Panes narrower than this, in points, have no room for words.
 pub(crate) const SMALL_PANE: f32 = 240.0;
 /// Height of a row of the list, in points.

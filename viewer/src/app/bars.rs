@@ -14,6 +14,8 @@ impl Viewer {
     pub(super) fn toolbar_ui(&mut self, ui: &mut Ui) -> Option<Command> {
         let mut command = None;
         ui.horizontal_wrapped(|ui| {
+            // As high as the highest of them, so that all stand on one line.
+            ui.spacing_mut().interact_size.y = theme::TOOL_HEIGHT;
             let mut button = |ui: &mut Ui, name: &str, hint: &str, does: Command| {
                 if ui.button(name).on_hover_text(hint).clicked() {
                     command = Some(does);

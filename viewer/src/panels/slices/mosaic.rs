@@ -2,7 +2,7 @@
 
 use eframe::egui::{self, PointerButton, Pos2, Rect, Sense, StrokeKind, Ui, Vec2};
 
-use super::data::mosaic;
+use super::data::{Crop, mosaic};
 use super::halves::{Look, PlacedSlice, paint_slice};
 use super::overlay;
 use super::pane::{swipe, wheel};
@@ -28,7 +28,7 @@ pub(super) fn mosaic_ui(
 ) {
     let (rect, response) = ui.allocate_exact_size(ui.available_size(), Sense::click_and_drag());
     let through = plane.axes()[2];
-    let (tiles, scale) = tiles(rect, plane, panel, view);
+    let (tiles, scale) = tiles(ui.ctx(), rect, plane, panel, view);
     let tile_at = |point: Pos2| tiles.iter().find(|tile| tile.rect.contains(point));
     let pressed =
         response.is_pointer_button_down_on() && ui.input(|input| input.pointer.primary_down());
@@ -63,7 +63,7 @@ pub(super) fn mosaic_ui(
         }
     });
     // What the input changed shows at once.
-    let (tiles, scale) = self::tiles(rect, plane, panel, view);
+    let (tiles, scale) = self::tiles(ui.ctx(), rect, plane, panel, view);
     paint(ui, (rect, plane), (&tiles, scale), panel, view);
     if response.has_focus() {
         panel.focused = true;
@@ -80,34 +80,41 @@ fn go_to(plane: Plane, tile: &Tile, point: Pos2, view: &mut ViewState) {
     view.go_to(through, tile.index);
 }
 
-fn tiles(rect: Rect, plane: Plane, panel: &SlicesPanel<'_>, view: &ViewState) -> (Vec<Tile>, f32) {
-    let grid = &panel.scene.grid;
+fn tiles(
+    ctx: &egui::Context,
+    rect: Rect,
+    plane: Plane,
+    panel: &SlicesPanel<'_>,
+    view: &ViewState,
+) -> (Vec<Tile>, f32) {
+    let (scene, sides) = (panel.scene, panel.settings.sides);
     let through = plane.axes()[2];
-    let size_mm = plane.size_mm(grid);
+    let crop = Crop::of(scene, plane, sides);
     let mosaic = mosaic(
-        panel.scene.content[through],
+        scene.content[through],
         view.crosshair[through],
         panel.settings.mosaic.0,
         rect.size(),
-        size_mm,
+        crop.size_mm,
     );
     let size = rect.size() / Vec2::new(mosaic.columns as f32, mosaic.rows.max(1) as f32);
-    let room = (size - Vec2::splat(2.0)).max(Vec2::splat(1.0)) / size_mm;
+    let room = (size - Vec2::splat(2.0)).max(Vec2::splat(1.0)) / crop.size_mm;
     let scale = room.x.min(room.y).max(1e-3) * view.zoom;
-    let pan = view.pan_mm[plane.position()] * scale;
+    let middle = (view.pan_mm[plane.position()] - crop.middle_mm) * scale;
+    let points_per_pixel = 1.0 / ctx.pixels_per_point();
     let tile = |(i, index): (usize, usize)| {
         let place = Vec2::new((i % mosaic.columns) as f32, (i / mosaic.columns) as f32);
-        let rect = Rect::from_min_size(rect.min + place * size, size);
+        let corner = |place: Vec2| {
+            // Between pixels nothing would be painted.
+            let at = (rect.min + place * size).to_vec2() / points_per_pixel;
+            (at.round() * points_per_pixel).to_pos2()
+        };
+        let rect = Rect::from_min_max(corner(place), corner(place + Vec2::splat(1.0)));
+        let center = rect.center() + middle;
         Tile {
             rect,
             index,
-            geometry: PaneGeometry::new(
-                grid,
-                plane,
-                panel.settings.sides,
-                rect.center() + pan,
-                scale,
-            ),
+            geometry: PaneGeometry::new(&scene.grid, plane, sides, center, scale),
         }
     };
     (
