@@ -14,6 +14,9 @@ use crate::image::scene::Space;
 use crate::image::window_level::Presets;
 use crate::preparation::{Prepared, Preprocessing};
 
+/// Darker than this share of the way from black to white is air and its noise.
+const AIR: f32 = 0.1;
+
 /// A scan ready to be shown.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedScan {
@@ -67,7 +70,7 @@ pub(crate) fn load(
     let facts = facts_of(&scan);
     let presets = Presets::of(scan.volume.values());
     let scan = LoadedScan {
-        content: content(&scan.volume, presets.auto.black()),
+        content: content(&scan.volume, presets.auto.at_share(AIR)),
         presets,
         intensities: Intensities::of(scan.volume),
         space: Space::Scan,

@@ -192,6 +192,13 @@ impl ReviewTable {
         rejected.map(|(scan, row)| (scan.as_path(), row.judgment.comment.as_str()))
     }
 
+    /// Forgets what was said of all scans but those to be kept; answers how many were forgotten.
+    pub fn keep(&mut self, is_kept: impl Fn(&Path) -> bool) -> usize {
+        let n_before = self.rows.len();
+        self.rows.retain(|scan, _| is_kept(scan));
+        n_before - self.rows.len()
+    }
+
     /// The table as text.
     ///
     /// # Errors
@@ -322,6 +329,8 @@ mod tests {
         assert_eq!(rejected, [(Path::new("/s/b.nii"), comment)]);
         table.set(Path::new("/s/b.nii"), "", Judgment::default());
         assert_eq!(table.rejected().count(), 0);
+        assert_eq!(table.keep(|scan| scan == Path::new("/s/c.nii")), 1);
+        assert_eq!(table.of(Path::new("/s/c.nii")).comment, "look again, ö");
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub(crate) const MOST_MARKS: usize = 3000;
 pub(crate) const PANE: Color32 = Color32::BLACK;
 /// Text on a slice pane.
 pub(crate) const PANE_TEXT: Color32 = Color32::from_rgb(214, 218, 224);
+/// Laid under text on a slice pane.
+pub(crate) const TEXT_GROUND: Color32 = Color32::from_black_alpha(150);
 /// Direction letters on a pane.
 pub(crate) const LETTER: Color32 = Color32::from_rgb(255, 214, 102);
 /// Outline of a mask on a slice.
@@ -155,6 +157,11 @@ pub(crate) fn focus() -> Stroke {
 /// Frame of the panels around the slices; the ground is the window's own.
 pub(crate) fn panel_frame(ui: &Ui) -> egui::Frame {
     egui::Frame::side_top_panel(ui.style()).fill(Color32::TRANSPARENT)
+}
+
+/// Width of a plot, in points: the last number below it reaches beyond its border.
+pub(crate) fn plot_width(ui: &Ui) -> f32 {
+    (ui.available_width() - TEXT_SIZE).max(1.0)
 }
 
 /// A name and its value on one line.

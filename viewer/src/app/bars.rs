@@ -138,6 +138,7 @@ impl Viewer {
             n_judged: self.review.n_judged(&self.subjects, rows),
             n_shown: rows.len(),
             comment: &mut self.comment,
+            table: self.review.path.as_deref(),
         };
         let command = review_ui(ui, &mut bar);
         if !ui.ctx().text_edit_focused() {

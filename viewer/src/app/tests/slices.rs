@@ -30,13 +30,15 @@ fn a_click_in_the_mosaic_goes_to_the_slice_of_its_tile() {
     let mut window = open(good_and_bad(folder.path()));
     press(&mut window, Key::Num5);
     let rect = window.get_by_label("Axial mosaic").rect();
-    // The first tile is the lowest slice, whichever way the tiles are laid out.
+    // The first tile is the lowest slice with something in it, whichever way the tiles are laid out.
     let at = rect.min + Vec2::splat(30.0);
     window.hover_at(at);
     button(&window, at, PointerButton::Primary, true);
     button(&window, at, PointerButton::Primary, false);
     window.run();
-    assert_eq!(crosshair(&window)[2], 0);
+    let [lowest, _] = viewer(&window).shown.as_ref().unwrap().scene.content[2];
+    assert!(lowest < 5);
+    assert_eq!(crosshair(&window)[2], lowest);
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub(super) fn crosshair(painter: &Painter, pane: Rect, at: Pos2) {
     }
 }
 
-/// Writes the letters of the directions at the left, right, top and bottom border.
+/// Writes the letters of the directions at the left, right, top and bottom border; none for a space.
 pub(super) fn letters(painter: &Painter, pane: Rect, letters: [char; 4], size: f32) {
     let [left, right, top, bottom] = letters;
     let inset = Vec2::new(MARGIN, 0.0);
@@ -80,7 +80,9 @@ pub(super) fn letters(painter: &Painter, pane: Rect, letters: [char; 4], size: f
         (top, Align2::CENTER_TOP, pane.center_top() + down),
         (bottom, Align2::CENTER_BOTTOM, pane.center_bottom() - down),
     ] {
-        shadowed(painter, at, align, &letter.to_string(), size, theme::LETTER);
+        if letter != ' ' {
+            shadowed(painter, at, align, &letter.to_string(), size, theme::LETTER);
+        }
     }
 }
 
@@ -161,12 +163,11 @@ pub(super) fn swipe(painter: &Painter, pane: Rect, x: f32) {
     }
 }
 
-/// Text that can be read on black and on white.
+/// Text that can be read on black and on white: what is below it is darkened.
 fn shadowed(painter: &Painter, at: Pos2, align: Align2, text: &str, size: f32, color: Color32) {
     let font = FontId::proportional(size);
-    let shadow = Color32::from_black_alpha(220);
-    for offset in [Vec2::new(1.0, 1.0), Vec2::new(-1.0, 0.0)] {
-        painter.text(at + offset, align, text, font.clone(), shadow);
-    }
-    painter.text(at, align, text, font, color);
+    let text = painter.layout_no_wrap(text.to_owned(), font, color);
+    let rect = align.anchor_size(at, text.size());
+    painter.rect_filled(rect.expand2(Vec2::new(3.0, 0.0)), 3.0, theme::TEXT_GROUND);
+    painter.galley(rect.min, text, color);
 }
