@@ -238,6 +238,11 @@ impl Viewer {
             let count = if steps { count } else { count.min(1) };
             commands.extend(std::iter::repeat_n(binding.command, count));
         }
+        if !commands.is_empty() {
+            // The key that goes to the comment is not its first letter.
+            let is_text = |event: &egui::Event| matches!(event, egui::Event::Text(_));
+            ctx.input_mut(|input| input.events.retain(|event| !is_text(event)));
+        }
         commands
     }
 

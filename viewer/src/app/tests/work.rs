@@ -149,7 +149,16 @@ fn judging_goes_from_scan_to_scan_and_is_kept() {
     assert!(!table.exists(), "without the walk the key does nothing");
     press(&mut window, Key::Q);
     window.get_by_label("0 of 2 judged");
-    window.key_press(Key::K);
+    // As a window system has it: the key and its letter at once.
+    let key = Event::Key {
+        key: Key::K,
+        physical_key: None,
+        pressed: true,
+        repeat: false,
+        modifiers: Modifiers::NONE,
+    };
+    let letter = Event::Text("k".into());
+    window.input_mut().events.extend([key, letter]);
     window.run();
     window.get_by_label("Comment (K)").type_text("fine");
     window.run();

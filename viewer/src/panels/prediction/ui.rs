@@ -97,6 +97,7 @@ fn blocks_ui(ui: &mut Ui, data: &PredictionData) {
         .height(theme::BLOCK_CHART_HEIGHT)
         .set_margin_fraction(egui::Vec2::splat(0.12))
         .custom_x_axes(vec![AxisHints::new_x().label_spacing(10.0..=20.0)])
+        .custom_y_axes(vec![AxisHints::new_y().label_spacing(12.0..=18.0)])
         .allow_scroll(false)
         .allow_zoom(false)
         .allow_drag(false)
