@@ -122,13 +122,12 @@ mod tests {
 
     /// Four scans of a BIDS cohort, as they are listed.
     fn listing(root: &Path) -> CohortListing {
-        let mut table = "participant_id\tage\n".to_owned();
         for i in 1..=4 {
             let folder = root.join(format!("sub-{i}/anat"));
             fs_err::create_dir_all(&folder).unwrap();
             fs_err::write(folder.join(format!("sub-{i}_T1w.nii")), "x").unwrap();
-            table.push_str(&format!("sub-{i}\t{}\n", 20 + i));
         }
+        let table = "participant_id\tage\nsub-1\t21\nsub-2\t22\nsub-3\t23\nsub-4\t24\n";
         fs_err::write(root.join("participants.tsv"), table).unwrap();
         let cohort = Cohort {
             name: "heads".to_owned(),
