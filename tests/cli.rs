@@ -214,6 +214,51 @@ fn index_lists_a_cohort_and_counts_what_it_skipped() {
 }
 
 #[test]
+fn a_scan_that_a_person_rejected_is_left_out_of_the_index_and_a_broken_table_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for participant in ["sub-01", "sub-02"] {
+        let anat = folder.path().join("study").join(participant).join("anat");
+        fs_err::create_dir_all(&anat).unwrap();
+        fs_err::write(anat.join(format!("{participant}_T1w.nii")), small_scan()).unwrap();
+    }
+    let table = folder.path().join("study/participants.tsv");
+    fs_err::write(table, "participant_id\tage\nsub-01\t33.5\nsub-02\t61.25\n").unwrap();
+    let project = "[cohorts.study]\nlayout = \"bids\"\nroot = \"study\"\n";
+    fs_err::write(folder.path().join("brainage.toml"), project).unwrap();
+    let review = folder.path().join("qc_review.csv");
+    let scan = "study/sub-02/anat/sub-02_T1w.nii";
+    let rows = format!("scan,name,verdict,comment\n{scan},sub-02,reject,moved\n");
+    fs_err::write(&review, rows).unwrap();
+
+    let answer = brainage(folder.path(), &["index"]).unwrap();
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    for said in [
+        "1 skipped: rejected in review: moved",
+        "1 scans of these cohorts left out, of 1 rejected in `",
+        "1 scans: `index.csv`",
+    ] {
+        assert!(answer.stdout.contains(said), "{}", answer.stdout);
+    }
+    let index = fs_err::read_to_string(folder.path().join("index.csv")).unwrap();
+    assert!(index.contains("sub-01_T1w.nii") && !index.contains("sub-02_T1w.nii"));
+    let answer = brainage(folder.path(), &["index", "--check", "--json"]).unwrap();
+    let json: Value = serde_json::from_str(&answer.stdout).unwrap();
+    let skipped = &json["cohorts"]["study"]["skipped"];
+    assert_eq!(skipped["rejected in review: moved"], 1);
+
+    fs_err::write(&review, format!("scan,verdict\n{scan},maybe\n")).unwrap();
+    let answer = brainage(folder.path(), &["index"]).unwrap();
+    check_refusal(
+        &answer,
+        1,
+        &["`maybe`", "(line 2)", "qc_review.csv`", "hint: "],
+    );
+    fs_err::remove_file(&review).unwrap();
+    let answer = brainage(folder.path(), &["index", "--review", "no.csv"]).unwrap();
+    check_refusal(&answer, 1, &["judgments cannot be read", "`no.csv`"]);
+}
+
+#[test]
 fn info_tells_what_is_in_a_scan_on_ras_axes() {
     let folder = tempfile::tempdir().unwrap();
     fs_err::write(folder.path().join("scan.nii"), small_scan()).unwrap();

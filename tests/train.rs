@@ -102,6 +102,46 @@ fn scans_in(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn what_a_person_rejected_is_not_trained_on_and_the_report_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let synth = "synth --layout bids --subjects 10 --voxel-size 4 --out heads";
+    let words: Vec<&str> = synth.split(' ').collect();
+    brainage(folder.path(), &words);
+    let project = "[cohorts.heads]\nlayout = \"bids\"\nroot = \"heads\"\n";
+    fs_err::write(at("brainage.toml"), project).expect("a project file");
+    let small = brainage::config::train::BRAIN_CNN_SMALL;
+    fs_err::write(at("small.toml"), small).expect("a config");
+    let scans = scans_in(folder.path());
+    let review = |scan: &Path, comment: &str| {
+        let row = format!("{},,reject,{comment}\n", scan.display());
+        let table = format!("scan,name,verdict,comment\n{row}");
+        fs_err::write(at("qc_review.csv"), table).expect("judgments");
+    };
+    review(&scans[0], "moved");
+    let train = "train --config small.toml --epochs 1 --out run";
+    let words: Vec<&str> = train.split(' ').collect();
+    brainage(folder.path(), &words);
+    let read = |name: &str| fs_err::read_to_string(at(name)).expect("a file of the run");
+    let name = scans[0].file_name().expect("a name").to_string_lossy();
+    assert!(!read("run/index.csv").contains(name.as_ref()));
+    assert!(read("run/left_out.csv").contains("heads,rejected in review: moved,1"));
+    assert!(read("run/report.html").contains("rejected in review: moved"));
+
+    // Of a scan that was predicted before it was rejected, the report says it; its figures stay.
+    let predictions = read("run/predictions.csv");
+    let predicted = scans
+        .iter()
+        .find(|scan| predictions.contains(scan.to_string_lossy().as_ref()))
+        .expect("a test scan");
+    review(predicted, "blurred");
+    brainage(folder.path(), &["report", "run"]);
+    let report = read("run/report.html");
+    assert!(report.contains("rejected in review: blurred"));
+    assert!(report.contains("1 of them a person has rejected since"));
+}
+
+#[test]
 fn one_image_in_two_splits_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let synth = "synth --layout bids --subjects 10 --voxel-size 4 --out heads";

@@ -99,6 +99,10 @@ fn a_purge_takes_withdrawn_participants_out_of_old_runs_and_never_names_them() {
         &format!("{columns}\n{scan},{participant},,60,61\nother.nii,o,,50,51\n"),
     );
     write("log.txt", &format!("refused: {scan}\nepoch 1\n"));
+    let judgments =
+        format!("scan,name,verdict,comment\n{scan},{participant},accept,\n/o.nii,o,reject,\n");
+    write("qc_review.csv", &judgments);
+    fs_err::write(study.path().join("qc_review.csv"), &judgments).unwrap();
     write("report.html", &format!("<td>{participant}</td>"));
     write(&format!("saliency/sub-{participant}_saliency.nii.gz"), "x");
     write("evaluation.json", "{\"mae\": 4.5}");
@@ -108,7 +112,7 @@ fn a_purge_takes_withdrawn_participants_out_of_old_runs_and_never_names_them() {
     let answer = at(study.path(), "index --purge");
     assert!(!answer.stdout.contains(&participant), "{}", answer.stdout);
     assert!(!answer.stderr.contains(&participant), "{}", answer.stderr);
-    let said = "1 runs purged of withdrawn participants: 1 rows of indices, 1 predictions, 1 other lines and 2 files \
+    let said = "1 runs purged of withdrawn participants: 1 rows of indices, 1 predictions, 1 judgments, 1 other lines and 2 files \
                 removed, 0 reports written anew";
     assert!(answer.stdout.contains(said), "{}", answer.stdout);
     let read = |name: &str| fs_err::read_to_string(run.join(name)).unwrap();
@@ -118,6 +122,10 @@ fn a_purge_takes_withdrawn_participants_out_of_old_runs_and_never_names_them() {
         format!("{columns}\nother.nii,o,,50,51\n")
     );
     assert_eq!(read("log.txt"), "epoch 1\n");
+    let judged = "scan,name,verdict,comment\n/o.nii,o,reject,\n";
+    assert_eq!(read("qc_review.csv"), judged);
+    let of_project = fs_err::read_to_string(study.path().join("qc_review.csv")).unwrap();
+    assert_eq!(of_project, judged);
     assert_eq!(read("evaluation.json"), "{\"mae\": 4.5}");
     for name in ["index.csv", "predictions.csv", "log.txt"] {
         assert!(!read(name).contains(&participant), "{name}");

@@ -5,6 +5,7 @@
 //! files ([`crate::outputs`]); where scans come from and what is told to the user is the caller's part.
 
 use std::any::Any;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +21,7 @@ use crate::cache::{Cache, CacheEntry};
 use crate::error::Error;
 use crate::format::ReadOptions;
 use crate::outputs::{are_there, write_outputs};
-use crate::preprocess::{Preprocessed, Stage, preprocess_watched};
+use crate::preprocess::{Preprocessed, Stage, go_on, preprocess_watched};
 use crate::recipe::Recipe;
 use crate::template::Template;
 use keys::hash_of;
@@ -112,7 +113,7 @@ pub fn preprocess_scans_with(
     on_done: &(dyn Fn(usize, &ScanReport) + Sync),
 ) -> Vec<ScanReport> {
     let make = |scan: &Path| {
-        preprocess_watched(scan, batch.read, batch.recipe, batch.template, &mut |_| ())
+        preprocess_watched(scan, batch.read, batch.recipe, batch.template, &mut go_on)
     };
     let work = Work {
         batch,
@@ -123,7 +124,8 @@ pub fn preprocess_scans_with(
     work.run(scans, on_done)
 }
 
-/// Takes one scan through the recipe, or finds it in the cache; `after` hears of each stage as it ends.
+/// Takes one scan through the recipe, or finds it in the cache; `after` hears of each stage as it ends. Once the batch is
+/// stopped, the scan is given up after the stage under way.
 pub fn preprocess_scan(
     scan: &Path,
     batch: &Batch<'_>,
@@ -131,7 +133,14 @@ pub fn preprocess_scan(
 ) -> ScanReport {
     let begun = Instant::now();
     let make = |scan: &Path| {
-        let mut after = |stage| after(stage);
+        let mut after = |stage| {
+            after(stage);
+            if batch.stop.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
         preprocess_watched(scan, batch.read, batch.recipe, batch.template, &mut after)
     };
     let work = Work {

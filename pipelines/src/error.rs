@@ -47,6 +47,12 @@ pub enum Error {
         /// The file, or where else the text came from.
         origin: String,
     },
+    /// Whoever asked for it stopped the work.
+    #[error("stopped: `{}`", shown(path))]
+    Stopped {
+        /// The scan.
+        path: PathBuf,
+    },
     /// Nothing in the scan stands out from the background.
     #[error(
         "no head found (nothing brighter than the background): `{}`",

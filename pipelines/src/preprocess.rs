@@ -4,6 +4,7 @@
 //! Sequential and deterministic: the same file gives the same volume, bit for bit. Many scans at once are the business
 //! of [`crate::batch`].
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 mod learned;
@@ -108,22 +109,41 @@ pub fn preprocess(
     recipe: &Recipe,
     template: &Template,
 ) -> Result<Preprocessed, Error> {
-    preprocess_watched(path, ReadOptions::default(), recipe, template, &mut |_| ())
+    let options = ReadOptions::default();
+    preprocess_watched(path, options, recipe, template, &mut go_on)
 }
 
-/// As [`preprocess`], of a scan that leaves something open; `after` hears of each stage as it ends.
+/// Hears of each stage as it ends, and says whether to go on.
+pub type AfterStage<'a> = dyn FnMut(Stage) -> ControlFlow<()> + 'a;
+
+/// An [`AfterStage`] that never stops anything.
+pub(crate) fn go_on(_: Stage) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn go_on_after(answer: ControlFlow<()>, path: &Path) -> Result<(), Error> {
+    match answer {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Stopped {
+            path: path.to_path_buf(),
+        }),
+    }
+}
+
+/// As [`preprocess`], of a scan that leaves something open; `after` hears of each stage as it ends, and may stop the work.
 ///
 /// # Errors
-/// As [`preprocess`].
+/// As [`preprocess`], and [`Error::Stopped`].
 pub fn preprocess_watched(
     path: &Path,
     options: ReadOptions,
     recipe: &Recipe,
     template: &Template,
-    after: &mut dyn FnMut(Stage),
+    after: &mut AfterStage<'_>,
 ) -> Result<Preprocessed, Error> {
+    let mut ended = |stage| go_on_after(after(stage), path);
     let mut scan = read_t1_scan_with(path, options)?;
-    after(Stage::Read);
+    ended(Stage::Read)?;
     let Dof::Affine12 = recipe.registration.dof;
     let source = scan.header.affine_source;
     let (brain, registration) = match recipe.mask.source {
@@ -142,7 +162,7 @@ pub fn preprocess_watched(
             (Some(brain), fit)
         }
     };
-    after(Stage::Register);
+    ended(Stage::Register)?;
     let mni_from_scan = registration.mni_from_scan;
     // Of the scan as it came, before anything is taken out of it.
     let evidence = Evidence {
@@ -154,7 +174,7 @@ pub fn preprocess_watched(
             .and_then(|brain| mask_dice(brain, &mni_from_scan, template)),
     };
     let qc = judge(&evidence, template);
-    after(Stage::Judge);
+    ended(Stage::Judge)?;
     let prepared = prepare(
         &mut scan.volume,
         &mni_from_scan,
@@ -162,7 +182,7 @@ pub fn preprocess_watched(
         template,
         brain.as_ref(),
     );
-    after(Stage::Prepare);
+    ended(Stage::Prepare)?;
     let no_brain = |found| Error::NoBrain {
         found,
         expected: FEWEST_VOXELS,
@@ -176,7 +196,7 @@ pub fn preprocess_watched(
         template,
     )
     .ok_or_else(|| no_brain(0))?;
-    after(Stage::Resample);
+    ended(Stage::Resample)?;
     normalize(&mut volume, &mask, &recipe.intensity).map_err(|unusable| match unusable {
         Unusable::TooFewVoxels(found) => no_brain(found),
         Unusable::Constant(value) => Error::NoContrast {
@@ -184,7 +204,7 @@ pub fn preprocess_watched(
             path: path.to_path_buf(),
         },
     })?;
-    after(Stage::Normalize);
+    ended(Stage::Normalize)?;
     let mut warnings = scan.header.warnings.clone();
     warnings.extend(prepared.warnings);
     Ok(Preprocessed {

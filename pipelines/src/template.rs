@@ -64,6 +64,17 @@ pub fn template() -> Result<&'static Template, Error> {
     })
 }
 
+/// [`Template::hash`], without decoding anything.
+pub fn template_hash() -> blake3::Hash {
+    static HASH: OnceLock<blake3::Hash> = OnceLock::new();
+    *HASH.get_or_init(|| {
+        blake3::Hasher::new()
+            .update(T1_FILE)
+            .update(MASK_FILE)
+            .finalize()
+    })
+}
+
 fn decode() -> Result<Template, String> {
     let decode_mask = || -> Result<Vec<bool>, String> {
         // 16-bit little-endian, 0 or 255.
@@ -89,10 +100,7 @@ fn decode() -> Result<Template, String> {
     Ok(Template {
         t1: Grid::new(t1, SHAPE, world_from_voxel).map_err(|error| error.to_string())?,
         mask: Grid::new(mask, SHAPE, world_from_voxel).map_err(|error| error.to_string())?,
-        hash: blake3::Hasher::new()
-            .update(T1_FILE)
-            .update(MASK_FILE)
-            .finalize(),
+        hash: template_hash(),
         levels: OnceLock::new(),
         tissues: OnceLock::new(),
     })

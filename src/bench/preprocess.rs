@@ -1,5 +1,6 @@
 //! Seconds and memory of each stage of preprocessing.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
@@ -50,6 +51,7 @@ pub fn measure_stages(
             }
             forget_peak();
             begun = Instant::now();
+            ControlFlow::Continue(())
         };
         preprocess_watched(scan, ReadOptions::default(), recipe, template, &mut after)?;
     }

@@ -8,6 +8,7 @@ use std::io;
 use std::process::ExitCode;
 
 use brainage_pipelines::format::ReadError;
+use brainage_viewer::review::ReviewError;
 
 use crate::Error;
 use crate::config::project::ProjectError;
@@ -156,6 +157,8 @@ fn hint_of(cause: &(dyn StdError + 'static)) -> Option<String> {
     } else if let Some(error) = cause.downcast_ref::<brainage_synth::Error>() {
         error.hint()
     } else if let Some(error) = cause.downcast_ref::<brainage_viewer::Error>() {
+        error.hint()
+    } else if let Some(error) = cause.downcast_ref::<ReviewError>() {
         error.hint()
     } else if let Some(error) = cause.downcast_ref::<TableError>() {
         error.hint()

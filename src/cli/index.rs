@@ -12,6 +12,7 @@ use crate::config::project::Project;
 use crate::config::train::{BRAIN_CNN, TrainConfig};
 
 use super::index_check::{ImageCheck, check_images};
+use super::review::Rejected;
 use super::withdrawn::{Purge, forget_withdrawn, purge_runs};
 use super::{CliError, Context, ExitStatus};
 
@@ -30,6 +31,9 @@ pub struct Args {
     /// Index that is written
     #[arg(long, value_name = "FILE", default_value = "index.csv")]
     out: PathBuf,
+    /// Judgments of scans whose rejected ones are left out; otherwise qc_review.csv beside the project file, if it is there
+    #[arg(long, value_name = "FILE")]
+    review: Option<PathBuf>,
     /// Only check, write nothing; the headers of all scans are read
     #[arg(long, conflicts_with = "out")]
     check: bool,
@@ -90,9 +94,17 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             CliError::usage(message, "add a [cohorts.NAME] table to the project file").into(),
         );
     }
-    let listings = list_all(&cohorts, context)?;
+    let rejected = Rejected::read(args.review.as_deref(), context)?;
+    let mut listings = list_all(&cohorts, context)?;
+    let n_rejected = listings
+        .iter_mut()
+        .map(|listing| rejected.leave_out_of(listing))
+        .sum();
     for (cohort, listing) in cohorts.iter().zip(&listings) {
         tell(cohort, listing, context)?;
+    }
+    if let Some(said) = rejected.summary(n_rejected) {
+        context.printer.line(&said)?;
     }
     if args.check {
         let mut checks = Vec::new();

@@ -29,6 +29,7 @@ pub mod model;
 pub mod predict;
 pub mod preprocess;
 pub mod report;
+mod review;
 pub mod synth;
 pub mod train;
 pub mod training;

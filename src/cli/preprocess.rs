@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::bench::at_least_one;
 use super::index::list_all;
 use super::resources::parse_size;
+use super::review::Rejected;
 use super::scans::resolve_scans;
 use super::withdrawn::forget_withdrawn;
 use super::{CliError, Context, ExitStatus, upkeep};
@@ -75,6 +76,9 @@ pub struct Args {
     /// Only the i-th of n parts of the scans, such as 1/4
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     shard: Option<Shard>,
+    /// With --cohorts: judgments of scans whose rejected ones are left out; otherwise qc_review.csv beside the project file
+    #[arg(long, value_name = "FILE", requires = "cohorts")]
+    review: Option<PathBuf>,
     /// Folder for NIfTI volumes, masks, affines and quality reports
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -202,7 +206,15 @@ fn scans_of(args: &Args, cache: &Cache, context: &Context) -> anyhow::Result<Vec
         return resolve_scans(&args.scans);
     }
     let cohorts = context.required_project()?.cohorts_named(&args.cohorts)?;
-    let listings = list_all(&cohorts, context)?;
+    let rejected = Rejected::read(args.review.as_deref(), context)?;
+    let mut listings = list_all(&cohorts, context)?;
+    let n_rejected = listings
+        .iter_mut()
+        .map(|listing| rejected.leave_out_of(listing))
+        .sum();
+    if let Some(said) = rejected.summary(n_rejected) {
+        context.printer.status(&said);
+    }
     forget_withdrawn(&listings, cache, context)?;
     let rows = listings.into_iter().flat_map(|listing| listing.rows);
     let scans: Vec<PathBuf> = rows.map(|row| row.scan).collect();

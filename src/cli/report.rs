@@ -12,6 +12,7 @@ use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::middle_slices::middle_slices_png;
 use brainage_pipelines::recipe::Recipe;
 use brainage_pipelines::template::template;
+use brainage_viewer::review::REVIEW_FILE;
 use burn::tensor::Device;
 use serde::Serialize;
 
@@ -30,6 +31,7 @@ use crate::run::metrics_log;
 
 use super::ages::{AgeTable, Joined, join};
 use super::evaluate::evaluate_of_model;
+use super::review::Rejected;
 use super::training::left_out;
 use super::{CliError, Context, ExitStatus};
 
@@ -77,7 +79,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let cache = cache.as_ref();
     let ages = args.ages.as_deref();
     let run = args.run.clone().map(RunDir::open).transpose()?;
-    let report = match (&run, &args.model, &args.predictions) {
+    let mut report = match (&run, &args.model, &args.predictions) {
         (Some(run), _, None) => of_run(run, cache)?,
         (Some(run), _, Some(table)) => of_predictions(Parts::read(run)?, table, ages, cache)?,
         (None, Some(model), Some(table)) => {
@@ -88,6 +90,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             return Err(CliError::usage("nothing to report", hint).into());
         }
     };
+    note_rejected(
+        &mut report,
+        run.as_ref(),
+        args.predictions.as_deref(),
+        context,
+    )?;
     let beside_the_run = run.map(|run| run.report());
     let Some(out) = args.out.clone().or(beside_the_run) else {
         return Err(CliError::usage("no page is named", "name one with --out").into());
@@ -99,6 +107,28 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         .printer
         .line(&format!("report: `{}`", out.display()))?;
     Ok(ExitStatus::Done)
+}
+
+/// Names the scans that a person rejected since, by the project's judgments or those beside the predictions. The figures
+/// stay as they are: leaving out test scans after their errors were seen would flatter the model.
+fn note_rejected(
+    report: &mut Report,
+    run: Option<&RunDir>,
+    predictions: Option<&Path>,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let beside = predictions.and_then(Path::parent).map(Path::to_path_buf);
+    let beside = beside.or_else(|| run.map(|run| run.path().to_path_buf()));
+    let mut tables = vec![Rejected::read(None, context)?];
+    if let Some(folder) = beside {
+        tables.push(Rejected::read_if_there(&folder.join(REVIEW_FILE))?);
+    }
+    for scan in &mut report.scans {
+        let path = Path::new(&scan.scan);
+        let mut reasons = tables.iter().filter_map(|table| table.reason(path));
+        scan.rejected = reasons.next().map(ToOwned::to_owned);
+    }
+    Ok(())
 }
 
 /// What a finished run says of itself.

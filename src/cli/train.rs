@@ -9,6 +9,7 @@ use crate::config::train::{BRAIN_CNN, TrainConfig};
 use crate::engine::device::DeviceName;
 use crate::run::dir::RunDir;
 
+use super::review::Rejected;
 use super::training::place::{place, with_cuts};
 use super::{CliError, Context, ExitStatus, training};
 
@@ -55,6 +56,9 @@ pub struct Args {
     /// Run folder that is continued from its last checkpoint
     #[arg(long, value_name = "RUN")]
     pub resume: Option<PathBuf>,
+    /// Judgments of scans whose rejected ones are left out; otherwise qc_review.csv beside the project file, if it is there
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub review: Option<PathBuf>,
     /// Folder of the cache; otherwise the project's, or the user's
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
@@ -134,9 +138,11 @@ fn started(
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(format!("{today}-{}", names.join("-"))));
+    // Before the run folder is made: a table that cannot be read leaves none behind.
+    let rejected = Rejected::read(args.review.as_deref(), context)?;
     let run = RunDir::create(folder)?;
-    let (index, left_out) =
-        training::index_cohorts(&cohorts, &config, &args.split, cache, context)?;
+    let of = (cache, &rejected);
+    let (index, left_out) = training::index_cohorts(&cohorts, &config, &args.split, of, context)?;
     index.write_csv(&run.index())?;
     training::left_out::write(&run, &left_out)?;
     run.write_config(&config.to_toml()?)?;

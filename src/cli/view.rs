@@ -9,6 +9,7 @@ use brainage_pipelines::cache::Cache;
 use brainage_pipelines::format::find_scans;
 use brainage_pipelines::outputs::stem_of;
 use brainage_pipelines::recipe::Recipe;
+use brainage_viewer::review::REVIEW_FILE;
 use brainage_viewer::{
     Preprocessing, Start, StartLayout, StartPanel, Subject, ViewerParams, measure_frames,
     open_window, screenshot,
@@ -20,6 +21,7 @@ use crate::predict::saliency::SaliencyMethod;
 use crate::predict::table::read_predictions;
 use crate::predict::{prediction_of, view_predictor};
 
+use super::review::project_review;
 use super::scans::resolve_scans;
 use super::{CliError, Context, ExitStatus};
 
@@ -45,7 +47,7 @@ pub struct Args {
     /// Folder with maps named STEM_saliency.nii.gz that are laid over the scans
     #[arg(long, value_name = "DIR")]
     saliency: Option<PathBuf>,
-    /// Table that keeps judgments of scans; otherwise qc_review.csv beside the predictions, or in the working directory
+    /// Table that keeps judgments of scans; otherwise qc_review.csv beside the project file, else beside the predictions or here
     #[arg(long, value_name = "FILE")]
     review: Option<PathBuf>,
     /// Recipe of the layers, where no model says it
@@ -160,10 +162,11 @@ fn params(args: &Args, context: &Context) -> anyhow::Result<ViewerParams> {
         .as_deref()
         .and_then(Path::parent)
         .unwrap_or(Path::new(""));
-    let review = args
-        .review
-        .clone()
-        .unwrap_or_else(|| beside.join("qc_review.csv"));
+    let review = match &args.review {
+        Some(review) => review.clone(),
+        // Where `train` and `index` look for it.
+        None => project_review(context)?.unwrap_or_else(|| beside.join(REVIEW_FILE)),
+    };
     Ok(ViewerParams {
         open,
         predictor,

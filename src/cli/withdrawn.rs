@@ -2,7 +2,8 @@
 //! out of old run folders too. How much was removed is said, never whose it was.
 //!
 //! A scan is a withdrawn participant's where the listing says so; where the scan itself is gone already, where a former
-//! index said so, or where its path under the cohort's folder names someone on the lists.
+//! index said so, or where its path under the cohort's folder names someone on the lists. What a person said of such a
+//! scan in the viewer goes too.
 
 mod tables;
 
@@ -16,6 +17,7 @@ use brainage_pipelines::cache::Cache;
 use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::recipe::Recipe;
 use brainage_pipelines::template::template;
+use brainage_viewer::review::REVIEW_FILE;
 use serde::Serialize;
 
 use crate::report::write_report;
@@ -23,7 +25,7 @@ use crate::run::dir::RunDir;
 
 use super::upkeep::recipes_with;
 use super::{Context, report};
-use tables::{Scrubbed, scrub_table, scrub_text};
+use tables::{Scrubbed, scrub_review, scrub_table, scrub_text};
 
 /// How deep below a folder runs are looked for.
 const DEEPEST: usize = 4;
@@ -57,6 +59,8 @@ pub(super) struct Purge {
     files: usize,
     /// Reports that were written anew.
     reports: usize,
+    /// Rows of judgments.
+    judgments: usize,
 }
 
 impl fmt::Display for Purge {
@@ -68,11 +72,12 @@ impl fmt::Display for Purge {
             lines,
             files,
             reports,
+            judgments,
         } = self;
         write!(
             f,
             "{runs} runs purged of withdrawn participants: {index_rows} rows of indices, {prediction_rows} predictions, \
-             {lines} other lines and {files} files removed, {reports} reports written anew"
+             {judgments} judgments, {lines} other lines and {files} files removed, {reports} reports written anew"
         )
     }
 }
@@ -174,6 +179,16 @@ pub(super) fn forget_withdrawn(
             "{n_removed} volumes of withdrawn participants removed from the cache"
         ));
     }
+    for folder in places(context)? {
+        let table = folder.join(REVIEW_FILE);
+        let n_removed = scrub_review(&table, &withdrawn)?;
+        if n_removed > 0 {
+            let table = table.display();
+            context.printer.status(&format!(
+                "{n_removed} judgments of withdrawn participants' scans removed: `{table}`"
+            ));
+        }
+    }
     Ok(())
 }
 
@@ -262,6 +277,10 @@ fn purge_run(run: &RunDir, withdrawn: &Withdrawn, purge: &mut Purge) -> anyhow::
     let files = files_below(run.path());
     let mut others = Vec::new();
     for file in files {
+        if file.file_name().is_some_and(|name| name == REVIEW_FILE) {
+            purge.judgments += scrub_review(&file, withdrawn)?;
+            continue;
+        }
         match scrub_table(&file, withdrawn, &mut names)? {
             Scrubbed::Index(n) => purge.index_rows += n,
             Scrubbed::Predictions(n) => purge.prediction_rows += n,

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use brainage_pipelines::batch::{Batch, preprocess_scan};
 use brainage_pipelines::cache::Cache;
@@ -10,7 +9,7 @@ use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::preprocess::Stage;
 use brainage_pipelines::recipe::Recipe;
 use brainage_pipelines::template::template;
-use brainage_viewer::{Prediction, Predictor, Progress, share_after, words};
+use brainage_viewer::{Prediction, Predictor, Watch, share_after, words};
 
 use super::predictor::{AgePredictor, PredictSettings, Visit};
 use super::row::PredictionRow;
@@ -67,7 +66,7 @@ impl Predictor for ViewPredictor {
         &self,
         path: &Path,
         age_years: Option<f64>,
-        progress: &dyn Fn(Progress),
+        watch: Watch<'_>,
     ) -> Result<Prediction, String> {
         let template = template().map_err(|error| error.to_string())?;
         let batch = Batch {
@@ -75,9 +74,9 @@ impl Predictor for ViewPredictor {
             recipe: &self.predictor.recipe,
             template,
             cache: &self.cache,
-            stop: &AtomicBool::new(false),
+            stop: watch.canceled,
         };
-        progress(Progress::new(words(None), 0.0));
+        watch.tell(words(None), 0.0);
         let (sender, stages) = std::sync::mpsc::channel();
         let report = std::thread::scope(|scope| {
             let batch = &batch;
@@ -89,13 +88,15 @@ impl Predictor for ViewPredictor {
                 preprocess_scan(path, batch, &after)
             });
             for stage in stages {
-                let share = PREPROCESSING * share_after(stage);
-                progress(Progress::new(words(Some(stage)), share));
+                watch.tell(words(Some(stage)), PREPROCESSING * share_after(stage));
             }
             made.join()
         });
         let report = report.map_err(|_panic| "preprocessing stopped unexpectedly".to_owned())?;
-        progress(Progress::new("predicting", PREPROCESSING));
+        if watch.is_canceled() {
+            return Err("the prediction was canceled".to_owned());
+        }
+        watch.tell("predicting", PREPROCESSING);
         let visit = Visit {
             age_years,
             ..Visit::default()

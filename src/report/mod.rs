@@ -111,6 +111,8 @@ pub struct ScanQuality {
     pub reasons: Vec<String>,
     /// Why it was refused.
     pub error: Option<String>,
+    /// Why a person who looked at it said that it is not to be used.
+    pub rejected: Option<String>,
 }
 
 impl From<&PredictionRow> for ScanQuality {
@@ -120,6 +122,7 @@ impl From<&PredictionRow> for ScanQuality {
             qc: row.qc,
             reasons: row.qc_reasons.clone(),
             error: row.error.clone(),
+            rejected: None,
         }
     }
 }

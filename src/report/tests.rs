@@ -52,6 +52,7 @@ fn report() -> Report {
             vec![reason.to_owned()]
         },
         error: None,
+        rejected: None,
     };
     Report {
         title: "demo run".to_owned(),
@@ -91,6 +92,7 @@ fn report() -> Report {
                 qc: None,
                 reasons: Vec::new(),
                 error: Some("label map, not a T1 scan".to_owned()),
+                rejected: None,
             },
         ],
         left_out: vec![LeftOut {
@@ -335,6 +337,20 @@ fn what_the_index_left_out_is_counted_with_its_reason_and_the_config_is_there() 
         "no age".to_owned()
     ]));
     assert!(html.contains("<pre>[train]\nepochs = 5\n</pre>"));
+}
+
+#[test]
+fn what_a_person_rejected_since_is_named_and_counted() {
+    let mut report = report();
+    assert!(!html(&report).contains("rejected"));
+    let reason = "rejected in review: moved";
+    report.scans[0].rejected = Some(reason.to_owned());
+    let html = html(&report);
+    assert!(
+        html.contains("1 of them a person has rejected since; the figures hold it all the same.")
+    );
+    let row = vec!["scan-0.nii.gz".to_owned(), reason.to_owned()];
+    assert!(rows(&html).contains(&row));
 }
 
 #[test]

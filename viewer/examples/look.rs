@@ -8,19 +8,19 @@
 
 use std::error::Error;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use brainage_pipelines::recipe::Recipe;
 use brainage_viewer::{
-    Preprocessing, Start, StartLayout, StartPanel, ViewerParams, measure_frames, open_window,
-    screenshot,
+    Preprocessing, Start, StartLayout, StartPanel, Subject, ViewerParams, measure_frames,
+    open_window, screenshot,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut picture, mut n_frames) = (None, None);
     let (mut scale, mut size) = (1.0, [1280, 800]);
     let mut start = Start::default();
-    let mut open = Vec::new();
+    let (mut subjects, mut open) = (Vec::new(), Vec::new());
     let mut arguments = std::env::args();
     arguments.next();
     while let Some(argument) = arguments.next() {
@@ -37,6 +37,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--layers" => start.panel = Some(StartPanel::Layers),
             "--cohort" => start.panel = Some(StartPanel::Cohort),
             "--run" => start.panel = Some(StartPanel::Run),
+            path if Path::new(path).is_file() => {
+                subjects.push(Subject::from_path(PathBuf::from(path)));
+            }
             path => open.push(PathBuf::from(path)),
         }
     }
@@ -47,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             recipe: Recipe::named("standard")?,
             cache: None,
         }),
-        ..ViewerParams::new(Vec::new())
+        ..ViewerParams::new(subjects)
     };
     if let Some(picture) = picture {
         screenshot(params, &picture, size, scale)?;

@@ -8,7 +8,7 @@ use eframe::egui::{Key, Modifiers};
 
 use crate::image::plane::Plane;
 use crate::image::window_level::Preset;
-use crate::panels::review::data::Verdict;
+use crate::review::Verdict;
 use crate::settings::Layout;
 
 /// Something to be done.
@@ -68,8 +68,12 @@ pub(crate) enum Command {
     Redo,
     /// Finds registration, mask and bias field.
     Prepare,
+    /// Gives that up.
+    CancelPreparation,
     /// Asks the model.
     Predict,
+    /// Gives that up.
+    CancelPrediction,
     /// Puts the place of the crosshair into the clipboard.
     CopyCoordinates,
     /// Asks for a file, then writes the slices as they are shown.

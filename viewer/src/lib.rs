@@ -8,6 +8,8 @@
 
 mod subject;
 
+pub mod review;
+
 mod predictor;
 mod preparation;
 
@@ -21,6 +23,7 @@ mod panels;
 
 mod file_dialog;
 mod jobs;
+mod loaded_scan;
 mod loader;
 mod opening;
 mod task;
@@ -42,7 +45,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use opening::ReadSubjects;
-pub use predictor::{Predictor, Progress};
+pub use predictor::{Predictor, Progress, Watch};
 pub use preparation::{Preprocessing, share_after, words};
 pub use screenshot::screenshot;
 pub use subject::{Prediction, Subject};

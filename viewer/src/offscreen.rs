@@ -1,6 +1,6 @@
 //! Draws an interface without a window: no display and no graphics driver are needed.
 
-use eframe::egui::{self, Color32, ColorImage, Pos2, Rect, Ui, Vec2};
+use eframe::egui::{self, ColorImage, Pos2, Rect, Ui, Vec2};
 
 use crate::raster::Raster;
 
@@ -37,7 +37,8 @@ pub(crate) fn draw(
         shapes = output.shapes;
     }
     let primitives = ctx.tessellate(shapes, scale);
-    raster.paint(size, scale, Color32::BLACK, &primitives)
+    let ground = ctx.global_style().visuals.panel_fill;
+    raster.paint(size, scale, ground, &primitives)
 }
 
 /// A picture as the bytes of a PNG file.

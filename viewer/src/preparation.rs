@@ -2,21 +2,22 @@
 //!
 //! It comes from the cache where that has it, else it is made on a thread, and kept in the cache if there is one.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use brainage_pipelines::batch::{Batch, ScanOutcome, preprocess_scan};
-use brainage_pipelines::cache::{Cache, CacheEntry};
+use brainage_pipelines::cache::{Cache, CacheEntry, CacheKey};
 use brainage_pipelines::format::{AffineSource, ReadOptions, Scan, read_t1_scan};
 use brainage_pipelines::preprocess::{Stage, preprocess_watched};
 use brainage_pipelines::recipe::{GridSpace, Recipe};
 use brainage_pipelines::scan_layers::scan_layers;
-use brainage_pipelines::template::{Template, template};
+use brainage_pipelines::template::{Template, template, template_hash};
 use brainage_pipelines::{Affine, Mask, Volume};
 
 use crate::image::window_level::Presets;
-use crate::predictor::Progress;
+use crate::predictor::Watch;
 
 /// Share of the work before mask and bias field are found on the scan's own voxels.
 const BEFORE_LAYERS: f32 = 0.7;
@@ -28,6 +29,16 @@ pub struct Preprocessing {
     pub recipe: Recipe,
     /// Where results are looked up and kept; `None` makes them anew each time.
     pub cache: Option<Cache>,
+}
+
+impl Preprocessing {
+    /// Under which key the cache has what is made of a scan; `None` without a cache. The template is not decoded for it:
+    /// most scans that are looked at have no entry.
+    pub(crate) fn key_of(&self, scan: &Scan) -> Option<CacheKey> {
+        self.cache.as_ref()?;
+        let (file_hash, template_hash) = (scan.file_hash, template_hash());
+        Some(Cache::key_by_hashes(file_hash, &self.recipe, template_hash))
+    }
 }
 
 /// What preprocessing made of a scan.
@@ -81,11 +92,10 @@ impl Prepared {
         })
     }
 
-    /// From the cache, if that has the scan by this recipe.
-    pub(crate) fn look_up(preprocessing: &Preprocessing, scan: &Scan) -> Option<Self> {
-        let key = Cache::key(scan.file_hash, &preprocessing.recipe, template().ok()?);
+    /// From the cache, if that has an entry of this key.
+    pub(crate) fn look_up(cache: &Cache, key: &CacheKey) -> Option<Self> {
         // What is wrong with the cache is found out, and said, when something is to be made.
-        let entry = preprocessing.cache.as_ref()?.get(&key).ok()??;
+        let entry = cache.get(key).ok()??;
         Self::of_entry(&entry).ok()
     }
 }
@@ -104,27 +114,30 @@ fn world_from_scan(recipe: &Recipe, mni_from_scan: &Affine) -> Affine {
 pub(crate) fn prepare(
     path: &Path,
     preprocessing: &Preprocessing,
-    progress: &dyn Fn(Progress),
+    watch: Watch<'_>,
 ) -> Result<Prepared, String> {
     let template = template().map_err(|error| error.to_string())?;
     let recipe = &preprocessing.recipe;
     let (sender, stages) = std::sync::mpsc::channel();
+    let canceled = watch.canceled;
     let mut prepared = std::thread::scope(|scope| {
         let made = scope.spawn(move || {
             let after = |stage: Stage| {
                 sender.send(stage).ok();
             };
-            preprocessed(path, preprocessing, &after)
+            preprocessed(path, preprocessing, (&after, canceled))
         });
-        progress(Progress::new(words(None), 0.0));
+        watch.tell(words(None), 0.0);
         for stage in stages {
-            let share = BEFORE_LAYERS * share_after(stage);
-            progress(Progress::new(words(Some(stage)), share));
+            watch.tell(words(Some(stage)), BEFORE_LAYERS * share_after(stage));
         }
         made.join()
             .unwrap_or_else(|_| Err("preprocessing stopped unexpectedly".to_owned()))
     })?;
-    progress(Progress::new("mask and bias field", BEFORE_LAYERS));
+    if watch.is_canceled() {
+        return Err("preprocessing was canceled".to_owned());
+    }
+    watch.tell("mask and bias field", BEFORE_LAYERS);
     let scan = read_t1_scan(path).map_err(|error| error.to_string())?;
     let source: AffineSource = scan.header.affine_source;
     let place = &prepared.mni_from_scan;
@@ -141,13 +154,21 @@ pub(crate) fn prepare(
 fn preprocessed(
     path: &Path,
     preprocessing: &Preprocessing,
-    after: &(dyn Fn(Stage) + Sync),
+    (after, canceled): (&(dyn Fn(Stage) + Sync), &AtomicBool),
 ) -> Result<Prepared, String> {
     let template = template().map_err(|error| error.to_string())?;
     let recipe = &preprocessing.recipe;
     let read = ReadOptions::default();
     let Some(cache) = &preprocessing.cache else {
-        let made = preprocess_watched(path, read, recipe, template, &mut |stage| after(stage))
+        let mut after = |stage| {
+            after(stage);
+            if canceled.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let made = preprocess_watched(path, read, recipe, template, &mut after)
             .map_err(|error| error.to_string())?;
         return Ok(Prepared {
             mni_from_scan: made.mni_from_scan,
@@ -165,7 +186,7 @@ fn preprocessed(
         recipe,
         template,
         cache,
-        stop: &AtomicBool::new(false),
+        stop: canceled,
     };
     match preprocess_scan(path, &batch, after).outcome {
         ScanOutcome::Done(entry) | ScanOutcome::Cached(entry) => Prepared::of_entry(&entry),

@@ -44,7 +44,7 @@ fn head() -> Scene {
     let place = Affine::grid([4.0, 4.0, 4.5], [-78.0, -110.0, -70.0]);
     let volume = Volume::new(values, SHAPE, place).unwrap();
     let presets = Presets::of(volume.values());
-    let mut scene = Scene::of_volume(1, Arc::new(volume), presets);
+    let mut scene = Scene::of_volume(1, volume, presets);
     let mask = Voxels::Shared(Arc::new(Mask::new(brain, SHAPE, place).unwrap()));
     scene.mask = Some(Placed::new(mask, &Affine::identity(), &scene.grid));
     scene

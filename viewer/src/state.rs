@@ -27,8 +27,9 @@ pub(crate) struct ViewState {
     presets: Presets,
     /// 1 fits the planes into their panes.
     pub(crate) zoom: f32,
-    /// How far each plane, in the order of [`Plane::ALL`], is moved from its pane's center, in points.
-    pub(crate) pan: [Vec2; 3],
+    /// How far each plane, in the order of [`Plane::ALL`], is moved from its pane's center, in mm of the plane: the same
+    /// in a pane, a tile and a picture of any size.
+    pub(crate) pan_mm: [Vec2; 3],
     /// Left of this share of a pane's width the scan is shown, right of it what preprocessing made of it.
     pub(crate) swipe: Option<f32>,
     /// The plane that keys without a pane of their own move.
@@ -46,7 +47,7 @@ impl ViewState {
             window_level: scene.presets.auto,
             presets: scene.presets,
             zoom: 1.0,
-            pan: [Vec2::ZERO; 3],
+            pan_mm: [Vec2::ZERO; 3],
             swipe: None,
             active: Plane::Axial,
         }
@@ -99,20 +100,22 @@ impl ViewState {
         self.window_level = self.presets.get(preset);
     }
 
-    /// Zooms all planes; in the one at `pane` the place `about` (from the pane's center) stays.
-    pub(crate) fn zoom_by(&mut self, factor: f32, pane: usize, about: Vec2) {
+    /// Zooms all planes; in `plane` the place `about_mm` (on the screen, from the pane's center) stays.
+    pub(crate) fn zoom_by(&mut self, factor: f32, plane: Plane, about_mm: Vec2) {
         let zoom = (self.zoom * factor).clamp(ZOOM[0], ZOOM[1]);
-        let ratio = zoom / self.zoom;
-        for (i, pan) in self.pan.iter_mut().enumerate() {
-            let fixed = if i == pane { about } else { Vec2::ZERO };
-            *pan = fixed + (*pan - fixed) * ratio;
-        }
+        // So much of the way to the center is shorter on the screen, once it is enlarged.
+        self.pan_mm[plane.position()] += about_mm * (self.zoom / zoom - 1.0);
         self.zoom = zoom;
+    }
+
+    /// Moves a plane by so much on the screen.
+    pub(crate) fn pan_by(&mut self, plane: Plane, by_mm: Vec2) {
+        self.pan_mm[plane.position()] += by_mm;
     }
 
     /// Whole planes, and the automatic window.
     pub(crate) fn reset(&mut self) {
-        (self.zoom, self.pan) = (1.0, [Vec2::ZERO; 3]);
+        (self.zoom, self.pan_mm) = (1.0, [Vec2::ZERO; 3]);
         self.set_preset(Preset::Auto);
     }
 }
@@ -177,8 +180,6 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use brainage_pipelines::{Affine, Volume, VoxelShape};
 
     use super::*;
@@ -187,7 +188,7 @@ mod tests {
         let values: Vec<f32> = (1..=60u8).map(f32::from).collect();
         let volume = Volume::new(values, VoxelShape([3, 4, 5]), Affine::identity()).unwrap();
         let presets = Presets::of(volume.values());
-        ViewState::new(&Scene::of_volume(1, Arc::new(volume), presets))
+        ViewState::new(&Scene::of_volume(1, volume, presets))
     }
 
     #[test]
@@ -222,9 +223,17 @@ mod tests {
     #[test]
     fn zooming_leaves_the_place_under_the_pointer_where_it_is() {
         let mut view = view();
-        view.zoom_by(2.0, 1, Vec2::new(10.0, -4.0));
-        assert_eq!(view.pan[1], Vec2::new(-10.0, 4.0));
-        assert_eq!(view.pan[0], Vec2::ZERO);
+        let pointer_points = Vec2::new(30.0, -12.0);
+        // What is under the pointer, from the center of the plane, at 3 points a mm and zoom 1.
+        let under = |view: &ViewState| {
+            let scale = 3.0 * view.zoom;
+            pointer_points / scale - view.pan_mm[Plane::Sagittal.position()]
+        };
+        view.pan_by(Plane::Sagittal, Vec2::new(1.0, 2.0));
+        let before = under(&view);
+        view.zoom_by(2.0, Plane::Sagittal, pointer_points / 3.0);
+        assert_eq!((view.zoom, under(&view)), (2.0, before));
+        assert_eq!(view.pan_mm[Plane::Axial.position()], Vec2::ZERO);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Long work on a thread of its own, with progress: predictions, layers, opening of folders.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use eframe::egui;
 
-use crate::predictor::Progress;
+use crate::predictor::{Progress, Watch};
 
 /// Shares of work below which a guess of the time left says nothing.
 const TOO_EARLY: f32 = 0.05;
@@ -21,7 +22,15 @@ pub(crate) struct Task<T> {
     /// What it said last.
     pub(crate) progress: Progress,
     begun: Instant,
+    canceled: Arc<AtomicBool>,
     reports: mpsc::Receiver<Report<T>>,
+}
+
+impl<T> Drop for Task<T> {
+    /// Calls the work off where it is still under way: nobody hears its answer.
+    fn drop(&mut self) {
+        self.canceled.store(true, Ordering::Relaxed);
+    }
 }
 
 impl<T: Send + 'static> Task<T> {
@@ -32,9 +41,11 @@ impl<T: Send + 'static> Task<T> {
     pub(crate) fn start(
         ctx: &egui::Context,
         name: &str,
-        work: impl FnOnce(&dyn Fn(Progress)) -> Result<T, String> + Send + 'static,
+        work: impl FnOnce(Watch<'_>) -> Result<T, String> + Send + 'static,
     ) -> Result<Self, String> {
         let (sender, reports) = mpsc::channel();
+        let canceled = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&canceled);
         let ctx = ctx.clone();
         std::thread::Builder::new()
             .name(name.into())
@@ -44,7 +55,12 @@ impl<T: Send + 'static> Task<T> {
                     sender.send(report).ok();
                     ctx.request_repaint();
                 };
-                let work = || work(&|progress| report(Report::Progress(progress)));
+                let progress = |progress| report(Report::Progress(progress));
+                let watch = Watch {
+                    progress: &progress,
+                    canceled: &seen,
+                };
+                let work = || work(watch);
                 let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
                     Err("the work stopped unexpectedly, see the terminal".into())
                 });
@@ -54,6 +70,7 @@ impl<T: Send + 'static> Task<T> {
         Ok(Self {
             progress: Progress::new("starting", 0.0),
             begun: Instant::now(),
+            canceled,
             reports,
         })
     }
@@ -101,13 +118,29 @@ mod tests {
     #[test]
     fn work_that_panics_gives_an_error_and_not_a_dead_viewer() {
         let ctx = egui::Context::default();
-        let mut task: Task<()> = Task::start(&ctx, "faulty", |progress| {
-            progress(Progress::new("reading", 0.5));
+        let mut task: Task<()> = Task::start(&ctx, "faulty", |watch| {
+            watch.tell("reading", 0.5);
             panic!("a bug");
         })
         .unwrap();
         assert!(matches!(task.wait(), Err(reason) if reason.contains("unexpectedly")));
         assert_eq!(task.progress, Progress::new("reading", 0.5));
+    }
+
+    #[test]
+    fn work_that_nobody_waits_for_any_more_is_called_off() {
+        let (sender, ended) = mpsc::channel();
+        let task: Task<()> = Task::start(&egui::Context::default(), "endless", move |watch| {
+            while !watch.is_canceled() {
+                std::thread::yield_now();
+            }
+            sender.send(()).unwrap();
+            Ok(())
+        })
+        .unwrap();
+        assert!(ended.try_recv().is_err());
+        drop(task);
+        ended.recv_timeout(Duration::from_mins(1)).unwrap();
     }
 
     #[test]

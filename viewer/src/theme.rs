@@ -19,6 +19,10 @@ pub(crate) const PREDICTION_WIDTH: f32 = 330.0;
 pub(crate) const PANE_GAP: f32 = 6.0;
 /// Room kept free around the slices of a pane for the direction letters, in points.
 pub(crate) const PANE_MARGIN: f32 = 20.0;
+/// Height of the buttons above the slices, in points.
+pub(crate) const TOOL_HEIGHT: f32 = 24.0;
+/// Panes narrower than this, in points, have no room for words.
+pub(crate) const SMALL_PANE: f32 = 240.0;
 /// Height of a row of the list, in points.
 pub(crate) const ROW_HEIGHT: f32 = 22.0;
 /// Width of each column of numbers in the list, in points.
@@ -51,6 +55,8 @@ pub(crate) const MOST_MARKS: usize = 3000;
 pub(crate) const PANE: Color32 = Color32::BLACK;
 /// Text on a slice pane.
 pub(crate) const PANE_TEXT: Color32 = Color32::from_rgb(214, 218, 224);
+/// Laid under text on a slice pane.
+pub(crate) const TEXT_GROUND: Color32 = Color32::from_black_alpha(150);
 /// Direction letters on a pane.
 pub(crate) const LETTER: Color32 = Color32::from_rgb(255, 214, 102);
 /// Outline of a mask on a slice.
@@ -146,6 +152,16 @@ pub(crate) fn crosshair() -> Stroke {
 /// Frame of the pane that has the keyboard, and of the tile that has the crosshair.
 pub(crate) fn focus() -> Stroke {
     Stroke::new(1.0, DARK.predicted)
+}
+
+/// Frame of the panels around the slices; the ground is the window's own.
+pub(crate) fn panel_frame(ui: &Ui) -> egui::Frame {
+    egui::Frame::side_top_panel(ui.style()).fill(Color32::TRANSPARENT)
+}
+
+/// Width of a plot, in points: the last number below it reaches beyond its border.
+pub(crate) fn plot_width(ui: &Ui) -> f32 {
+    (ui.available_width() - TEXT_SIZE).max(1.0)
 }
 
 /// A name and its value on one line.

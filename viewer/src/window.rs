@@ -1,5 +1,6 @@
 //! The viewer in a window of the desktop, and how fast it draws there.
 
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -8,6 +9,9 @@ use eframe::egui;
 
 use crate::app::Viewer;
 use crate::{Error, ViewerParams, theme};
+
+/// How often a frame may be laid out until everything has its place.
+const MAX_PASSES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// How fast a window drew while it went through slices.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +44,15 @@ impl eframe::App for Viewer {
     fn ui(&mut self, ui: &mut egui::Ui, _: &mut eframe::Frame) {
         Self::ui(self, ui);
     }
+
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        ground(visuals)
+    }
+}
+
+/// The ground of all panels: the window is cleared with it, which costs nothing, instead of every panel painting its own.
+fn ground(visuals: &egui::Visuals) -> [f32; 4] {
+    visuals.panel_fill.to_normalized_gamma_f32()
 }
 
 /// Opens a window and returns when it is closed; to be called on the main thread.
@@ -49,7 +62,8 @@ impl eframe::App for Viewer {
 pub fn open_window(params: ViewerParams) -> Result<(), Error> {
     let title = params.title.clone();
     run(&title, eframe::NativeOptions::default(), |ctx| {
-        Ok(Box::new(Viewer::new(ctx, params)?))
+        let viewer = Viewer::new(ctx, params)?;
+        Ok(Box::new(viewer))
     })
 }
 
@@ -98,7 +112,9 @@ impl eframe::App for Measured {
             }
         }
         self.viewer.ui(ui);
-        ui.ctx().request_repaint();
+        if self.viewer.shown.is_some() {
+            ui.ctx().request_repaint();
+        }
         // A lock that is poisoned belongs to a window that has failed already.
         let Ok(mut times) = self.times.lock() else {
             return;
@@ -113,14 +129,17 @@ impl eframe::App for Measured {
             ui.ctx().send_viewport_cmd(egui::ViewportCommand::Close);
         }
     }
+
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        ground(visuals)
+    }
 }
 
-type MakeApp<'a> = dyn FnOnce(&egui::Context) -> std::io::Result<Box<dyn eframe::App>> + 'a;
-
-fn run<'a>(
+/// Makes the viewer, and a window for it. In this order, so that the first scan is read while the window comes up.
+fn run(
     title: &str,
     mut options: eframe::NativeOptions,
-    make: impl FnOnce(&egui::Context) -> std::io::Result<Box<dyn eframe::App>> + 'a,
+    make: impl FnOnce(&egui::Context) -> std::io::Result<Box<dyn eframe::App>>,
 ) -> Result<(), Error> {
     let displays = ["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"];
     let needs_one = cfg!(all(unix, not(target_os = "macos")));
@@ -133,14 +152,14 @@ fn run<'a>(
         .with_app_id("brainage")
         .with_inner_size(theme::WINDOW_SIZE)
         .with_drag_and_drop(true);
-    let make: Box<MakeApp<'a>> = Box::new(make);
-    let run = || {
-        eframe::run_native(
-            title,
-            options,
-            Box::new(move |creation| Ok(make(&creation.egui_ctx)?)),
-        )
-    };
+    // Gray values are shown as they are, without noise over them.
+    options.dithering = false;
+    let ctx = egui::Context::default();
+    // As a window makes its own.
+    ctx.set_embed_viewports(false);
+    ctx.options_mut(|options| options.max_passes = MAX_PASSES);
+    let app = make(&ctx).map_err(Error::Thread)?;
+    let run = || eframe::run_native_ext(title, options, Some(ctx), Box::new(|_| Ok(app)));
     // The window system panics where a library that it loads at run time is missing.
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(closed) => closed.map_err(|error| Error::Window {

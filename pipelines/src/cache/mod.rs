@@ -79,10 +79,19 @@ impl Cache {
 
     /// The key of what `recipe` makes of a scan with these bytes.
     pub fn key(file_hash: blake3::Hash, recipe: &Recipe, template: &Template) -> CacheKey {
+        Self::key_by_hashes(file_hash, recipe, template.hash)
+    }
+
+    /// As [`Cache::key`], by the hash of the template alone: whoever only looks something up need not decode it.
+    pub fn key_by_hashes(
+        file_hash: blake3::Hash,
+        recipe: &Recipe,
+        template_hash: blake3::Hash,
+    ) -> CacheKey {
         let mut hasher = blake3::Hasher::new();
         hasher.update(file_hash.as_bytes());
         hasher.update(recipe.hash().as_bytes());
-        hasher.update(template.hash.as_bytes());
+        hasher.update(template_hash.as_bytes());
         hasher.update(CODE_VERSION.to_string().as_bytes());
         if recipe.mask.source == MaskSource::Learned {
             hasher.update(weights_hash().as_bytes());

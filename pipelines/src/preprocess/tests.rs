@@ -280,3 +280,19 @@ fn a_scan_with_turned_axes_is_still_found() {
     let [x, y, z] = (found.mni_from_scan * wrong).apply([10.0, -20.0, 30.0]);
     assert!((x - 10.0).abs() < 1.0 && (y + 20.0).abs() < 1.0 && (z - 30.0).abs() < 1.0);
 }
+
+#[test]
+fn work_that_is_stopped_ends_after_the_stage_under_way_and_names_its_scan() {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets");
+    let scan = assets.join("mni_icbm152_t1_tal_nlin_sym_09c_uint8.nii.gz");
+    let recipe = Recipe::named("fast").unwrap();
+    let mut seen = Vec::new();
+    let mut after = |stage| {
+        seen.push(stage);
+        ControlFlow::Break(())
+    };
+    let options = ReadOptions::default();
+    let stopped = preprocess_watched(&scan, options, &recipe, template().unwrap(), &mut after);
+    assert!(matches!(stopped, Err(Error::Stopped { path }) if path == scan));
+    assert_eq!(seen, [Stage::Read]);
+}

@@ -32,6 +32,7 @@ use crate::models::{Block, Network};
 use crate::report::{LeftOut, write_report};
 use crate::run::dir::RunDir;
 
+use super::review::Rejected;
 use super::withdrawn::forget_withdrawn;
 use super::{CliError, Context, Printer, report};
 use place::Placement;
@@ -52,23 +53,25 @@ pub struct Request<'a> {
     pub context: &'a Context,
 }
 
-/// Lists cohorts and splits their participants; what the cache holds of withdrawn ones is removed. What the cohorts hold
-/// and the index does not is counted by reason.
+/// Lists cohorts and splits their participants; what the cache holds of withdrawn ones is removed, and scans that a person
+/// rejected are left out. What the cohorts hold and the index does not is counted by reason.
 ///
 /// # Errors
 /// Where a cohort cannot be listed, the cohort to leave out is none of them, or one participant came into two splits.
-pub fn index_cohorts(
+pub(super) fn index_cohorts(
     cohorts: &[Cohort],
     config: &TrainConfig,
     protocol: &SplitProtocol,
-    cache: &Cache,
+    (cache, rejected): (&Cache, &Rejected),
     context: &Context,
 ) -> anyhow::Result<(CohortIndex, Vec<LeftOut>)> {
     let printer = &context.printer;
     let mut index = CohortIndex { rows: Vec::new() };
     let mut left_out = Vec::new();
+    let mut n_rejected = 0;
     for cohort in cohorts {
-        let listing = list_cohort(cohort)?;
+        let mut listing = list_cohort(cohort)?;
+        n_rejected += rejected.leave_out_of(&mut listing);
         printer.status(&format!(
             "{}: {} scans indexed of {}",
             cohort.name,
@@ -91,6 +94,9 @@ pub fn index_cohorts(
         }
         forget_withdrawn(std::slice::from_ref(&listing), cache, context)?;
         index.rows.extend(listing.rows);
+    }
+    if let Some(said) = rejected.summary(n_rejected) {
+        printer.status(&said);
     }
     let split = config.data.split;
     let fractions = SplitFractions {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use brainage_cohorts::INDEX_COLUMNS;
 use brainage_pipelines::atomic::write_atomically;
+use brainage_viewer::review::ReviewTable;
 use csv::StringRecord;
 
 use super::Withdrawn;
@@ -91,6 +92,20 @@ pub(super) fn scrub_table(
     } else {
         Scrubbed::Predictions(n_removed)
     })
+}
+
+/// Removes what was said of withdrawn participants' scans from a table of judgments; answers how many rows went.
+///
+/// # Errors
+/// Where the table cannot be understood or not be written.
+pub(super) fn scrub_review(path: &Path, withdrawn: &Withdrawn) -> anyhow::Result<usize> {
+    let mut table = ReviewTable::read_if_there(path)?;
+    let n_removed = table.keep(|scan| !withdrawn.is_scan(scan, ""));
+    if n_removed > 0 {
+        let text = table.to_csv().map_err(io::Error::other)?;
+        write_atomically(path, |out| out.write_all(&text))?;
+    }
+    Ok(n_removed)
 }
 
 /// Removes the lines of a text that name someone, or the whole file where lines do not stand for themselves. Answers

@@ -23,6 +23,11 @@ pub(super) fn quality(scans: &[ScanQuality]) -> Markup {
             .filter(move |scan| scan.error.is_none() && scan.qc == Some(verdict))
     };
     let noticed: Vec<&ScanQuality> = of(QcVerdict::Fail).chain(of(QcVerdict::Warn)).collect();
+    let rejected: Vec<&ScanQuality> = scans
+        .iter()
+        .filter(|scan| scan.rejected.is_some())
+        .collect();
+    let held = if rejected.len() == 1 { "it" } else { "them" };
     let unknown = scans
         .iter()
         .filter(|scan| scan.error.is_none() && scan.qc.is_none())
@@ -36,8 +41,12 @@ pub(super) fn quality(scans: &[ScanQuality]) -> Markup {
                     (of(QcVerdict::Warn).count()) " with warnings, "
                     (of(QcVerdict::Fail).count()) " failed, " (refused.len()) " refused"
                     @if unknown > 0 { ", " (unknown) " not checked" } "."
+                    @if !rejected.is_empty() {
+                        " " (rejected.len()) " of them a person has rejected since; the figures hold " (held) " all the same."
+                    }
                 }
             }
+            (named_scans("Rejected in review", &rejected, |scan| scan.rejected.clone().unwrap_or_default()))
             (named_scans("Refused", &refused, |scan| scan.error.clone().unwrap_or_default()))
             (named_scans("Failed or with warnings", &noticed, |scan| {
                 let verdict = verdict(scan.qc);

@@ -15,12 +15,13 @@ use crate::image::scene::Space;
 use crate::jobs::{JobOutcome, write_file};
 use crate::offscreen::png_bytes;
 use crate::panels::list::data::csv;
-use crate::panels::review::data::Verdict;
 use crate::panels::review::ui::comment_id;
 use crate::panels::slices::data::screen_axes;
 use crate::picture::{PictureParams, montage, picture};
-use crate::predictor::Progress;
+use crate::predictor::Watch;
+use crate::review::Verdict;
 use crate::settings::{Layout, Theme};
+use crate::subject::Subject;
 use crate::task::Task;
 
 /// Size of a picture of the slices, in points.
@@ -46,6 +47,16 @@ impl Viewer {
             Command::CancelReading => self.loader.cancel(),
             Command::Prepare => self.prepare(ctx),
             Command::Predict => self.predict(ctx),
+            Command::CancelPrediction => {
+                if self.predicting.take().is_some() {
+                    self.say("Prediction canceled.");
+                }
+            }
+            Command::CancelPreparation => {
+                if self.preparing.take().is_some() {
+                    self.say("Preprocessing canceled.");
+                }
+            }
             Command::CopyCoordinates => self.copy_coordinates(ctx),
             Command::SavePicture => self.ask_where(SaveKind::Picture),
             Command::SaveMontage => self.ask_where(SaveKind::Montage),
@@ -117,6 +128,7 @@ impl Viewer {
                 }
             }
             Command::SwitchOverlay => self.switch_overlay(ctx),
+            Command::SwitchSpace if self.shown_entry_of().is_some() => self.show_made_from(),
             Command::SwitchSpace => {
                 if self.needs_preparation(ctx, |scene| scene.template.is_some()) {
                     let space = self.shown.as_ref().map(|shown| shown.scene.space);
@@ -140,6 +152,32 @@ impl Viewer {
             Command::Redo => self.go_back_to(crate::state::History::redo),
             other => self.move_view(&other),
         }
+    }
+
+    /// Of an entry of the cache that is on the screen: the scan it was made from.
+    pub(super) fn shown_entry_of(&self) -> Option<&Path> {
+        self.shown.as_ref()?.scan.made_from.as_deref()
+    }
+
+    /// Goes from an entry of the cache to the scan it was made from.
+    fn show_made_from(&mut self) {
+        let Some(scan) = self.shown_entry_of().map(Path::to_path_buf) else {
+            return;
+        };
+        if !scan.exists() {
+            let said = format!(
+                "the scan of this entry is not there any more: `{}`",
+                scan.display()
+            );
+            return self.complain(said);
+        }
+        let known = self.subjects.iter().position(|known| known.path == scan);
+        let subject = known.unwrap_or_else(|| {
+            self.subjects.push(Subject::from_path(scan));
+            self.subjects_changed();
+            self.subjects.len() - 1
+        });
+        self.select(subject);
     }
 
     /// What moves the crosshair, or changes contrast and zoom.
@@ -260,7 +298,7 @@ impl Viewer {
         }
         let (path, age_years) = (subject.path.clone(), subject.age_years);
         let predictor = Arc::clone(predictor);
-        let work = move |progress: &dyn Fn(Progress)| predictor.predict(&path, age_years, progress);
+        let work = move |watch: Watch<'_>| predictor.predict(&path, age_years, watch);
         match Task::start(ctx, "predictor", work) {
             Ok(task) => self.predicting = Some((self.selected, task)),
             Err(reason) => self.complain(reason),
@@ -298,7 +336,7 @@ impl Viewer {
         let (Some(shown), Some(info)) = (&self.shown, self.info()) else {
             return;
         };
-        let mut params = PictureParams {
+        let params = PictureParams {
             scene: shown.scene.clone(),
             view: shown.view.clone(),
             settings: self.settings.now.clone(),
@@ -310,8 +348,6 @@ impl Viewer {
             },
             scale: 2.0,
         };
-        // Where the picture was moved to depends on the size of the window.
-        params.view.pan = [Vec2::ZERO; 3];
         self.jobs.run(move || save_picture(kind, &params, &path));
         self.say("Drawing the picture…");
     }

@@ -10,7 +10,7 @@ use crate::file_dialog::FileDialog;
 use crate::image::scene::Space;
 use crate::opening::{Opened, open_paths};
 use crate::panels::run::data::RunLog;
-use crate::predictor::Progress;
+use crate::predictor::Watch;
 use crate::preparation::{Prepared, prepare};
 use crate::state::Snapshot;
 use crate::subject::Prediction;
@@ -81,8 +81,7 @@ impl Viewer {
     /// Starts to look at what was named.
     pub(super) fn open(&mut self, ctx: &egui::Context, paths: Vec<PathBuf>) {
         let read = self.read_subjects.clone();
-        let work =
-            move |progress: &dyn Fn(Progress)| Ok(open_paths(&paths, read.as_ref(), progress));
+        let work = move |watch: Watch<'_>| Ok(open_paths(&paths, read.as_ref(), watch.progress));
         match Task::start(ctx, "opener", work) {
             Ok(task) => self.opening = Some(task),
             Err(reason) => self.complain(reason),
@@ -163,7 +162,7 @@ impl Viewer {
         }
         let path = shown.path.clone();
         let scan = path.clone();
-        let work = move |progress: &dyn Fn(Progress)| prepare(&scan, &preprocessing, progress);
+        let work = move |watch: Watch<'_>| prepare(&scan, &preprocessing, watch);
         match Task::start(ctx, "preparation", work) {
             Ok(task) => {
                 self.preparing = Some((path, task));

@@ -14,6 +14,8 @@ impl Viewer {
     pub(super) fn toolbar_ui(&mut self, ui: &mut Ui) -> Option<Command> {
         let mut command = None;
         ui.horizontal_wrapped(|ui| {
+            // As high as the highest of them, so that all stand on one line.
+            ui.spacing_mut().interact_size.y = theme::TOOL_HEIGHT;
             let mut button = |ui: &mut Ui, name: &str, hint: &str, does: Command| {
                 if ui.button(name).on_hover_text(hint).clicked() {
                     command = Some(does);
@@ -61,15 +63,14 @@ impl Viewer {
             }
             let space = self.shown.as_ref().map(|shown| shown.scene.space);
             if let Some(space) = space {
-                let name = match space {
-                    Space::Scan => "Scan space",
-                    Space::Template => "MNI space",
+                let (name, hint) = match space {
+                    _ if self.shown_entry_of().is_some() => {
+                        ("Show its scan", "What this entry was made from; key V")
+                    }
+                    Space::Scan => ("Scan space", "Scan or template; key V"),
+                    Space::Template => ("MNI space", "Scan or template; key V"),
                 };
-                if ui
-                    .button(name)
-                    .on_hover_text("Scan or template; key V")
-                    .clicked()
-                {
+                if ui.button(name).on_hover_text(hint).clicked() {
                     command = Some(Command::SwitchSpace);
                 }
             }
@@ -137,6 +138,7 @@ impl Viewer {
             n_judged: self.review.n_judged(&self.subjects, rows),
             n_shown: rows.len(),
             comment: &mut self.comment,
+            table: self.review.path.as_deref(),
         };
         let command = review_ui(ui, &mut bar);
         if !ui.ctx().text_edit_focused() {

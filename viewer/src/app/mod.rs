@@ -15,13 +15,14 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use eframe::egui::{self, RichText, Ui};
+use eframe::egui::{self, Color32, RichText, Ui};
 
 use crate::ViewerParams;
 use crate::commands::{Command, bindings};
 use crate::file_dialog::FileDialog;
 use crate::jobs::Jobs;
-use crate::loader::{LoadFailure, Loader, ScanState};
+use crate::loaded_scan::LoadFailure;
+use crate::loader::{Loader, ScanState};
 use crate::opening::{Opened, ReadSubjects};
 use crate::panels::cohort::data::CohortData;
 use crate::panels::cohort::ui::cohort_ui;
@@ -179,20 +180,32 @@ impl Viewer {
         }
         self.refresh_shown(&ctx);
         let mut commands = Vec::new();
-        egui::Panel::top("toolbar").show(ui, |ui| commands.extend(self.toolbar_ui(ui)));
-        egui::Panel::bottom("footer").show(ui, |ui| commands.extend(self.footer_ui(ui)));
+        let frame = theme::panel_frame(ui);
+        egui::Panel::top("toolbar")
+            .frame(frame)
+            .show(ui, |ui| commands.extend(self.toolbar_ui(ui)));
+        egui::Panel::bottom("footer")
+            .frame(frame)
+            .show(ui, |ui| commands.extend(self.footer_ui(ui)));
         egui::Panel::left("scans")
+            .frame(frame)
             .default_size(theme::LIST_WIDTH)
             .show(ui, |ui| {
                 commands.extend(self.list.ui(ui, &self.subjects, self.selected));
             });
         egui::Panel::right("side")
+            .frame(frame)
             .default_size(theme::PREDICTION_WIDTH)
             .show(ui, |ui| commands.extend(self.side_ui(ui)));
         if self.reviewing {
-            egui::Panel::top("review").show(ui, |ui| commands.extend(self.review_bar_ui(ui)));
+            egui::Panel::top("review")
+                .frame(frame)
+                .show(ui, |ui| commands.extend(self.review_bar_ui(ui)));
         }
-        egui::CentralPanel::default().show(ui, |ui| commands.extend(self.scan_ui(ui)));
+        let middle = egui::Frame::central_panel(ui.style()).fill(Color32::TRANSPARENT);
+        egui::CentralPanel::default()
+            .frame(middle)
+            .show(ui, |ui| commands.extend(self.scan_ui(ui)));
         commands.extend(self.dialog_ui(&ctx));
         if !commands.is_empty() {
             // Their effect is seen in the next frame.
@@ -224,6 +237,11 @@ impl Viewer {
             // A held key comes several times a frame; of all but steps, once is enough.
             let count = if steps { count } else { count.min(1) };
             commands.extend(std::iter::repeat_n(binding.command, count));
+        }
+        if !commands.is_empty() {
+            // The key that goes to the comment is not its first letter.
+            let is_text = |event: &egui::Event| matches!(event, egui::Event::Text(_));
+            ctx.input_mut(|input| input.events.retain(|event| !is_text(event)));
         }
         commands
     }

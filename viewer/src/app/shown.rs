@@ -9,10 +9,11 @@ use eframe::egui;
 use super::Viewer;
 use crate::image::scene::{Scene, Space};
 use crate::image::window_level::Presets;
-use crate::loader::{LoadedScan, ScanState};
+use crate::loaded_scan::LoadedScan;
+use crate::loader::ScanState;
 use crate::panels::slices::data::{LoadedMap, UnderCrosshair, number, scene_of, under_crosshair};
 use crate::panels::slices::ui::Info;
-use crate::predictor::Progress;
+use crate::predictor::Watch;
 use crate::preparation::Prepared;
 use crate::state::{History, ViewState};
 use crate::task::Task;
@@ -53,7 +54,14 @@ impl Viewer {
             self.shown = None;
             return;
         };
-        if self.shown.is_some() {
+        if let Some(shown) = &self.shown {
+            let known = match &shown.prepared {
+                None => self.loader.prepared(&shown.path).cloned(),
+                Some(_) => None,
+            };
+            if let Some(prepared) = known {
+                self.take_known(prepared);
+            }
             return;
         }
         let (path, scan, saliency) = (
@@ -62,7 +70,8 @@ impl Viewer {
             subject.saliency.clone(),
         );
         self.n_scenes += 1;
-        let prepared = scan.prepared.clone();
+        let known = scan.prepared.as_ref();
+        let prepared = known.or_else(|| self.loader.prepared(&path)).cloned();
         let scene = scene_of(self.n_scenes, &scan, prepared.as_ref(), None, Space::Scan);
         self.shown = Some(Shown {
             view: ViewState::new(&scene),
@@ -81,9 +90,18 @@ impl Viewer {
         }
     }
 
+    /// Takes in what the cache has of the scan on the screen.
+    fn take_known(&mut self, prepared: Prepared) {
+        if let Some(shown) = &mut self.shown {
+            shown.prepared = Some(prepared);
+            let space = shown.scene.space;
+            self.rebuild_scene(space);
+        }
+    }
+
     fn load_map(&mut self, ctx: &egui::Context, scan: PathBuf, map: PathBuf) {
-        let work = move |progress: &dyn Fn(Progress)| {
-            progress(Progress::new("reading the map", 0.0));
+        let work = move |watch: Watch<'_>| {
+            watch.tell("reading the map", 0.0);
             read_map(&map)
         };
         match Task::start(ctx, "map-loader", work) {

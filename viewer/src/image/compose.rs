@@ -135,7 +135,9 @@ fn base_of(scene: &Scene, params: &SliceParams, mask: Option<&[bool]>) -> (Vec<f
             (sampled(placed, params.interpolation), *window)
         }
         _ => (
-            sampled(&scene.base, params.interpolation),
+            scene
+                .base
+                .values(&scene.grid, params.cut, params.interpolation),
             params.window_level,
         ),
     };
@@ -255,7 +257,7 @@ mod tests {
         }
         let volume = Volume::new(values, VoxelShape(shape), Affine::identity()).unwrap();
         let presets = Presets::of(volume.values());
-        Scene::of_volume(1, Arc::new(volume), presets)
+        Scene::of_volume(1, volume, presets)
     }
 
     fn params(plane: Plane, index: usize, convention: Convention) -> SliceParams {

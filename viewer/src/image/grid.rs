@@ -1,6 +1,6 @@
 //! The grid in which a scene is shown: axis-aligned in the world, so that up is up also in oblique scans.
 
-use brainage_pipelines::{Affine, Volume};
+use brainage_pipelines::{Affine, VoxelShape};
 
 /// How far a column of an affine may lean from its axis, as a share of its length, to count as straight: 0.06°.
 const STRAIGHT: f64 = 1e-3;
@@ -30,15 +30,16 @@ impl DisplayGrid {
 
     /// The voxels of a RAS+ volume themselves if they lie along the axes; else cubes of the smallest voxel side that
     /// hold the whole volume.
-    pub(crate) fn of(volume: &Volume) -> Self {
-        if is_straight(&volume.world_from_voxel()) {
+    pub(crate) fn of(VoxelShape(shape): VoxelShape, world_from_voxel: Affine) -> Self {
+        let spacing_mm = world_from_voxel.column_norms();
+        if is_straight(&world_from_voxel) {
             return Self {
-                shape: volume.shape().0,
-                spacing_mm: volume.voxel_size_mm(),
-                world_from_index: volume.world_from_voxel(),
+                shape,
+                spacing_mm,
+                world_from_index: world_from_voxel,
             };
         }
-        let side = volume.voxel_size_mm().into_iter().fold(f64::MAX, f64::min);
+        let side = spacing_mm.into_iter().fold(f64::MAX, f64::min);
         let side = side.max(1e-3);
         let (mut low, mut high) = ([f64::MAX; 3], [f64::MIN; 3]);
         for corner in 0..8 {
@@ -46,10 +47,10 @@ impl DisplayGrid {
                 if corner >> axis & 1 == 0 {
                     -0.5
                 } else {
-                    volume.shape().0[axis] as f64 - 0.5
+                    shape[axis] as f64 - 0.5
                 }
             };
-            let at = volume.world_from_voxel().apply([end(0), end(1), end(2)]);
+            let at = world_from_voxel.apply([end(0), end(1), end(2)]);
             for axis in 0..3 {
                 low[axis] = low[axis].min(at[axis]);
                 high[axis] = high[axis].max(at[axis]);
@@ -97,7 +98,7 @@ pub(crate) fn is_straight(world_from_voxel: &Affine) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use brainage_pipelines::VoxelShape;
+    use brainage_pipelines::Volume;
 
     use super::*;
 
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn a_straight_scan_is_shown_in_its_own_voxels() {
         let volume = turned(0.0);
-        let grid = DisplayGrid::of(&volume);
+        let grid = DisplayGrid::of(volume.shape(), volume.world_from_voxel());
         assert_eq!((grid.shape, grid.spacing_mm), ([6, 8, 4], [2.0, 1.0, 1.5]));
         assert_eq!(grid.world_mm([1, 2, 3]), [-5.0, 5.0, 5.5]);
         assert_eq!(grid.index_at([-5.0, 5.0, 5.5]), [1, 2, 3]);
@@ -124,7 +125,7 @@ mod tests {
     #[test]
     fn the_grid_of_an_oblique_scan_holds_all_of_its_voxels() {
         let volume = turned(20.0);
-        let grid = DisplayGrid::of(&volume);
+        let grid = DisplayGrid::of(volume.shape(), volume.world_from_voxel());
         assert_eq!(grid.spacing_mm, [1.0; 3]);
         for corner in [[0, 0, 0], [5, 7, 3], [5, 0, 0], [0, 7, 3]] {
             let at = volume.world_from_voxel().apply(corner.map(f64::from));

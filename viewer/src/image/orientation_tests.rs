@@ -2,8 +2,6 @@
 //!
 //! The truth is the world of the file (RAS+ mm), which the test writes down itself; nothing of the viewer makes it.
 
-use std::sync::Arc;
-
 use brainage_pipelines::orient::to_ras_plus;
 use brainage_pipelines::{Affine, Volume, VoxelShape};
 use eframe::egui::{Color32, Pos2, Vec2, pos2};
@@ -79,7 +77,7 @@ fn stored(axes: [usize; 3], flipped: [bool; 3], turn: &Affine) -> Volume {
 fn scene(stored: &Volume) -> Scene {
     let (volume, _) = to_ras_plus(stored);
     let presets = Presets::of(volume.values());
-    Scene::of_volume(1, Arc::new(volume), presets)
+    Scene::of_volume(1, volume, presets)
 }
 
 /// Where the mark is in the picture of the slice `index`: the middle of its pixels, as shares of width and height.

@@ -1,10 +1,11 @@
 //! Values of a volume where a plane of the display grid cuts it.
 
 use brainage_pipelines::volume::Grid;
-use brainage_pipelines::{Affine, Mask, Volume};
+use brainage_pipelines::{Affine, Mask};
 use serde::{Deserialize, Serialize};
 
 use super::grid::DisplayGrid;
+use super::intensities::Gray;
 use super::plane::Plane;
 
 /// How values between voxels are found, and how voxels are enlarged on the screen.
@@ -81,8 +82,8 @@ impl Walk {
 }
 
 /// Values along the columns' axis, then the rows'; NaN outside the volume.
-pub(crate) fn values(
-    volume: &Volume,
+pub(crate) fn values<T: Gray>(
+    volume: &Grid<T>,
     voxel_from_index: &Affine,
     grid: &DisplayGrid,
     cut: Cut,
@@ -90,14 +91,14 @@ pub(crate) fn values(
 ) -> Vec<f32> {
     let [columns, rows] = cut.size(grid);
     if is_identity(voxel_from_index) && volume.shape().0 == grid.shape {
-        return own_voxels(volume, cut, f32::NAN);
+        return own_voxels(volume, cut, f32::NAN, T::gray);
     }
     let mut values = Vec::with_capacity(columns * rows);
     let walk = cut.walk(grid, voxel_from_index);
     match interpolation {
         Interpolation::Nearest => walk.visit(|at| {
             let value = nearest_offset(at, volume.shape().0).and_then(|i| volume.values().get(i));
-            values.push(value.copied().unwrap_or(f32::NAN));
+            values.push(value.map_or(f32::NAN, |value| value.gray()));
         }),
         Interpolation::Linear => walk.visit(|at| values.push(trilinear(volume, at))),
     }
@@ -113,7 +114,7 @@ pub(crate) fn inside(
 ) -> Vec<bool> {
     let [columns, rows] = cut.size(grid);
     if is_identity(voxel_from_index) && mask.shape().0 == grid.shape {
-        return own_voxels(mask, cut, false);
+        return own_voxels(mask, cut, false, |inside| inside);
     }
     let mut inside = Vec::with_capacity(columns * rows);
     cut.walk(grid, voxel_from_index).visit(|at| {
@@ -124,7 +125,12 @@ pub(crate) fn inside(
 }
 
 /// A slice of the grid's own voxels, without any arithmetic on places.
-fn own_voxels<T: Copy>(grid: &Grid<T>, cut: Cut, outside: T) -> Vec<T> {
+fn own_voxels<T: Copy, U: Copy>(
+    grid: &Grid<T>,
+    cut: Cut,
+    outside: U,
+    shown: impl Fn(T) -> U,
+) -> Vec<U> {
     let [column_axis, row_axis, through] = cut.plane.axes();
     let shape = grid.shape();
     let (columns, rows) = (shape.0[column_axis], shape.0[row_axis]);
@@ -140,7 +146,8 @@ fn own_voxels<T: Copy>(grid: &Grid<T>, cut: Cut, outside: T) -> Vec<T> {
     let mut values = Vec::with_capacity(columns * rows);
     for row in 0..rows {
         let line = grid.values()[at(0, row)..].iter();
-        values.extend(line.step_by(stride).take(columns).copied());
+        let line = line.step_by(stride).take(columns);
+        values.extend(line.map(|value| shown(*value)));
     }
     values
 }
@@ -153,7 +160,7 @@ fn nearest_offset(at: [f64; 3], [nx, ny, nz]: [usize; 3]) -> Option<usize> {
 }
 
 /// The value at voxel coordinates, linear between the eight voxels around; up to half a voxel outside, the border's.
-fn trilinear(volume: &Volume, at: [f64; 3]) -> f32 {
+fn trilinear<T: Gray>(volume: &Grid<T>, at: [f64; 3]) -> f32 {
     let shape = volume.shape().0;
     let mut low = [0; 3];
     let mut step = [0; 3];
@@ -175,7 +182,7 @@ fn trilinear(volume: &Volume, at: [f64; 3]) -> f32 {
     }
     let first = low[0] + strides[1] * low[1] + strides[2] * low[2];
     let voxels = volume.values();
-    let value = |offset: usize| voxels.get(first + offset).copied().unwrap_or(f32::NAN);
+    let value = |offset: usize| voxels.get(first + offset).map_or(f32::NAN, |v| v.gray());
     let along_x = |offset: usize| {
         let (a, b) = (value(offset), value(offset + step[0]));
         a + (b - a) * share[0]
@@ -199,7 +206,7 @@ fn is_identity(map: &Affine) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use brainage_pipelines::VoxelShape;
+    use brainage_pipelines::{Volume, VoxelShape};
 
     use super::*;
 
@@ -217,7 +224,7 @@ mod tests {
     #[test]
     fn planes_take_the_voxels_they_should() {
         let volume = counting([3, 2, 2], Affine::identity());
-        let grid = DisplayGrid::of(&volume);
+        let grid = DisplayGrid::of(volume.shape(), volume.world_from_voxel());
         let of = |plane, index| {
             let cut = Cut { plane, index };
             values(
@@ -243,7 +250,7 @@ mod tests {
     #[test]
     fn the_slow_way_gives_the_same_voxels_as_the_quick_one() {
         let volume = counting([5, 4, 3], Affine::identity());
-        let grid = DisplayGrid::of(&volume);
+        let grid = DisplayGrid::of(volume.shape(), volume.world_from_voxel());
         // So little aside that the nearest voxel is the same, but no identity any more.
         let nudged = Affine::grid([1.0; 3], [1e-6; 3]);
         for plane in Plane::ALL {

@@ -3,12 +3,14 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use brainage_pipelines::Affine;
 use brainage_pipelines::volume::Grid;
-use brainage_pipelines::{Affine, Volume};
 use serde::{Deserialize, Serialize};
 
 use super::color_map::ColorMap;
 use super::grid::DisplayGrid;
+use super::intensities::Intensities;
+use super::sample::{Cut, Interpolation, values};
 use super::window_level::{Presets, WindowLevel};
 
 /// In whose coordinates the scene is.
@@ -39,6 +41,15 @@ pub(crate) struct Placed<T: 'static> {
     pub(crate) voxel_from_index: Affine,
 }
 
+/// The scan and its place in a scene.
+#[derive(Clone, Debug)]
+pub(crate) struct PlacedScan {
+    /// Its values.
+    pub(crate) intensities: Intensities,
+    /// Index in the display grid → voxel.
+    pub(crate) voxel_from_index: Affine,
+}
+
 /// What the swipe shows on its right: the scan after preprocessing.
 #[derive(Clone, Debug)]
 pub(crate) enum After {
@@ -60,7 +71,7 @@ pub(crate) struct Scene {
     /// First and last slice with something in it, along each axis.
     pub(crate) content: [[usize; 2]; 3],
     /// The scan.
-    pub(crate) base: Placed<f32>,
+    pub(crate) base: PlacedScan,
     /// Windows that suit it.
     pub(crate) presets: Presets,
     /// Whether it is nothing outside the mask.
@@ -147,10 +158,7 @@ impl<T> Deref for Voxels<T> {
 impl<T> Placed<T> {
     /// Places voxels whose world is reached from that of the scene by `world_from_scene`.
     pub(crate) fn new(voxels: Voxels<T>, world_from_scene: &Affine, grid: &DisplayGrid) -> Self {
-        let voxel_from_world = voxels.world_from_voxel().inverse();
-        let voxel_from_index = voxel_from_world.unwrap_or_else(Affine::identity)
-            * *world_from_scene
-            * grid.world_from_index;
+        let voxel_from_index = voxel_from_index(voxels.world_from_voxel(), world_from_scene, grid);
         Self {
             voxels,
             voxel_from_index,
@@ -158,11 +166,55 @@ impl<T> Placed<T> {
     }
 }
 
+impl PlacedScan {
+    /// As [`Placed::new`].
+    pub(crate) fn new(
+        intensities: Intensities,
+        world_from_scene: &Affine,
+        grid: &DisplayGrid,
+    ) -> Self {
+        let place = intensities.world_from_voxel();
+        Self {
+            voxel_from_index: voxel_from_index(place, world_from_scene, grid),
+            intensities,
+        }
+    }
+
+    /// Its values on a slice, as [`values`] has them.
+    pub(crate) fn values(
+        &self,
+        grid: &DisplayGrid,
+        cut: Cut,
+        interpolation: Interpolation,
+    ) -> Vec<f32> {
+        let map = &self.voxel_from_index;
+        match &self.intensities {
+            Intensities::Whole(whole) => values(whole, map, grid, cut, interpolation),
+            Intensities::Real(real) => values(real, map, grid, cut, interpolation),
+        }
+    }
+}
+
+fn voxel_from_index(
+    world_from_voxel: Affine,
+    world_from_scene: &Affine,
+    grid: &DisplayGrid,
+) -> Affine {
+    let voxel_from_world = world_from_voxel.inverse();
+    voxel_from_world.unwrap_or_else(Affine::identity) * *world_from_scene * grid.world_from_index
+}
+
 impl Scene {
     /// A volume alone, in its own space.
-    pub(crate) fn of_volume(id: u64, volume: Arc<Volume>, presets: Presets) -> Self {
-        let grid = DisplayGrid::of(&volume);
-        let base = Placed::new(Voxels::Shared(volume), &Affine::identity(), &grid);
+    #[cfg(test)]
+    pub(crate) fn of_volume(id: u64, volume: brainage_pipelines::Volume, presets: Presets) -> Self {
+        Self::of_scan(id, Intensities::of(volume), presets)
+    }
+
+    /// A scan alone, in its own space.
+    pub(crate) fn of_scan(id: u64, scan: Intensities, presets: Presets) -> Self {
+        let grid = DisplayGrid::of(scan.shape(), scan.world_from_voxel());
+        let base = PlacedScan::new(scan, &Affine::identity(), &grid);
         Self {
             id,
             space: Space::Scan,
@@ -182,7 +234,7 @@ impl Scene {
     /// The scan's voxel under an index of the grid; `None` outside the scan.
     pub(crate) fn scan_voxel(&self, index: [usize; 3]) -> Option<[usize; 3]> {
         let at = self.base.voxel_from_index.apply(index.map(|i| i as f64));
-        let shape = self.base.voxels.shape().0;
+        let shape = self.base.intensities.shape().0;
         let mut voxel = [0; 3];
         for axis in 0..3 {
             let nearest = (at[axis] + 0.5).floor();
@@ -196,6 +248,6 @@ impl Scene {
 
     /// The scan's value under an index of the grid.
     pub(crate) fn value(&self, index: [usize; 3]) -> Option<f32> {
-        self.base.voxels.get(self.scan_voxel(index)?)
+        self.base.intensities.get(self.scan_voxel(index)?)
     }
 }

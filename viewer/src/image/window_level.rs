@@ -63,6 +63,11 @@ impl WindowLevel {
         }
     }
 
+    /// The value at a share of the way from black to white.
+    pub(crate) fn at_share(self, share: f32) -> f32 {
+        self.black() + share * self.window
+    }
+
     /// What is black.
     pub(crate) fn black(self) -> f32 {
         self.level - self.window / 2.0
@@ -186,5 +191,6 @@ mod tests {
         );
         assert_eq!(window.gray(f32::NAN), 0);
         assert_eq!(window.share(15.0), 0.5);
+        assert_eq!(window.at_share(0.25), 12.5);
     }
 }

@@ -1,7 +1,7 @@
 //! Draws the plots of all scans; a click opens a subject.
 
 use eframe::egui::{self, RichText, Ui};
-use egui_plot::{Bar, BarChart, Line, Plot, PlotPoint, PlotPoints, Points, VLine};
+use egui_plot::{AxisHints, Bar, BarChart, Line, Plot, PlotPoint, PlotPoints, Points, VLine};
 
 use super::data::CohortData;
 use crate::commands::Command;
@@ -42,7 +42,9 @@ fn scatter_ui(ui: &mut Ui, data: &CohortData, selected: Option<&Subject>) -> Opt
     let chosen: PlotPoints<'_> = chosen.into_iter().collect();
     let shown = Plot::new("scatter")
         .height(ui.available_width() * 0.8)
+        .width(theme::plot_width(ui))
         .data_aspect(1.0)
+        .custom_x_axes(vec![years_axis()])
         .allow_scroll(false)
         .allow_drag(false)
         .show(ui, |plot| {
@@ -73,6 +75,11 @@ fn scatter_ui(ui: &mut Ui, data: &CohortData, selected: Option<&Subject>) -> Opt
     shown.response.clicked().then_some(nearest)
 }
 
+/// Two digits and a sign have room in so many points.
+fn years_axis() -> AxisHints<'static> {
+    AxisHints::new_x().label_spacing(18.0..=32.0)
+}
+
 /// How often which gap is; the subject nearest to the click.
 fn histogram_ui(ui: &mut Ui, data: &CohortData, selected: Option<&Subject>) -> Option<usize> {
     let palette = theme::palette(ui);
@@ -85,6 +92,8 @@ fn histogram_ui(ui: &mut Ui, data: &CohortData, selected: Option<&Subject>) -> O
     let chart = BarChart::new("gaps", bars.collect()).color(palette.predicted);
     let shown = Plot::new("gaps")
         .height(ui.available_width() * 0.5)
+        .width(theme::plot_width(ui))
+        .custom_x_axes(vec![years_axis()])
         .allow_scroll(false)
         .allow_drag(false)
         .include_x(0.0)

@@ -163,7 +163,8 @@ fn prepare_ui(ui: &mut Ui, panel: &LayersPanel<'_>) -> Option<Command> {
     if let Some((progress, left)) = panel.under_way {
         ui.label(format!("Preprocessing: {}", progress_words(progress, left)));
         ui.add(egui::ProgressBar::new(progress.share).show_percentage());
-        return None;
+        let canceled = ui.button("Cancel preprocessing").clicked();
+        return canceled.then_some(Command::CancelPreparation);
     }
     if !panel.can_prepare || panel.is_prepared {
         return None;

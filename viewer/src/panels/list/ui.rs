@@ -7,6 +7,9 @@ use crate::commands::Command;
 use crate::subject::{QcLevel, Subject};
 use crate::theme;
 
+/// Distance of text from the border of its column, in points.
+const CELL_INSET: f32 = 4.0;
+
 /// The list's own state.
 #[derive(Default)]
 pub(crate) struct ScanList {
@@ -86,7 +89,9 @@ impl ScanList {
             format!("{shown} of {all} scans")
         };
         let mut command = None;
-        egui::Panel::bottom("list footer").show(ui, |ui| {
+        let frame = theme::panel_frame(ui);
+        let footer = egui::Panel::bottom("list footer").frame(frame);
+        footer.show(ui, |ui| {
             ui.horizontal(|ui| {
                 ui.label(RichText::new(count).color(theme::palette(ui).quiet));
                 if ui
@@ -157,8 +162,16 @@ impl ScanList {
             let title = RichText::new(format!("{}{arrow}", column.title()))
                 .small()
                 .color(color);
+            // As the rows below: names from the left, numbers from the right.
+            let cell = cell.shrink2(Vec2::new(CELL_INSET, 0.0));
+            let button = egui::Button::new(()).frame(false).min_size(cell.size());
+            let button = if *column == Column::Name {
+                button.left_text(title)
+            } else {
+                button.right_text(title)
+            };
             let button = ui
-                .put(cell, egui::Button::new(title).frame(false))
+                .put(cell, button)
                 .accessible_name(format!("Sort by {}", column.title()))
                 .on_hover_text(
                     "Sort; once more for the other direction, a third time for the order given",
@@ -233,7 +246,7 @@ fn row_ui(ui: &mut Ui, subject: &Subject, columns: &[Column], selected: bool) ->
             _ if text == "–" => palette.quiet,
             _ => palette.text,
         };
-        let inset = Vec2::new(4.0, 0.0);
+        let inset = Vec2::new(CELL_INSET, 0.0);
         let (at, align) = if *column == Column::Name {
             (cell.left_center() + inset, Align2::LEFT_CENTER)
         } else {

@@ -63,7 +63,8 @@ fn model_ui(ui: &mut Ui, data: &PredictionData, model: &Model<'_>) -> Option<Com
         };
         ui.label(format!("Predicting: {words}"));
         ui.add(egui::ProgressBar::new(progress.share).show_percentage());
-        return None;
+        let canceled = ui.button("Cancel prediction").clicked();
+        return canceled.then_some(Command::CancelPrediction);
     }
     let name = model.name?;
     let button = ui
@@ -96,6 +97,7 @@ fn blocks_ui(ui: &mut Ui, data: &PredictionData) {
         .height(theme::BLOCK_CHART_HEIGHT)
         .set_margin_fraction(egui::Vec2::splat(0.12))
         .custom_x_axes(vec![AxisHints::new_x().label_spacing(10.0..=20.0)])
+        .custom_y_axes(vec![AxisHints::new_y().label_spacing(12.0..=18.0)])
         .allow_scroll(false)
         .allow_zoom(false)
         .allow_drag(false)

@@ -1,9 +1,11 @@
 //! The bar that judges the scan.
 
+use std::path::Path;
+
 use eframe::egui::{self, RichText, Ui};
 
-use super::data::{Judgment, Verdict};
 use crate::commands::Command;
+use crate::review::{Judgment, Verdict};
 use crate::theme;
 
 /// Name of the comment's field, by which a key finds it.
@@ -21,6 +23,8 @@ pub(crate) struct ReviewBar<'a> {
     pub(crate) n_shown: usize,
     /// The comment while it is being written.
     pub(crate) comment: &'a mut String,
+    /// The table that keeps the judgments; `None` where nothing is kept.
+    pub(crate) table: Option<&'a Path>,
 }
 
 /// Shows the bar.
@@ -54,6 +58,11 @@ pub(crate) fn review_ui(ui: &mut Ui, bar: &mut ReviewBar<'_>) -> Option<Command>
         if ui.button("End").on_hover_text("Key Q").clicked() {
             command = Some(Command::SwitchReview);
         }
+        let kept = match bar.table {
+            Some(table) => format!("kept in {}", table.display()),
+            None => "kept nowhere: start with --review FILE".to_owned(),
+        };
+        ui.label(RichText::new(kept).small().color(palette.quiet));
     });
     command
 }

@@ -1,7 +1,7 @@
 //! Draws the learning curves of a run.
 
-use eframe::egui::{self, RichText, Ui};
-use egui_plot::{Legend, Line, LineStyle, Plot, PlotPoints};
+use eframe::egui::{self, Color32, RichText, Ui};
+use egui_plot::{AxisHints, Line, LineStyle, Plot, PlotPoints};
 
 use super::data::{BlockCurves, Curves, RunLog};
 use crate::theme;
@@ -23,30 +23,49 @@ pub(crate) fn run_ui(ui: &mut Ui, run: Option<&RunLog>) {
         }
     };
     ui.label(curves.summary());
+    legend_ui(ui, curves.blocks.len());
+    curves_ui(ui, "Training error (MAE, years) by step", curves, |block| {
+        if block.epochs.len() > 1 {
+            &block.epochs
+        } else {
+            &block.steps
+        }
+    });
     curves_ui(
         ui,
-        "Training error by block (MAE, years)",
-        curves,
-        |block| {
-            if block.epochs.len() > 1 {
-                &block.epochs
-            } else {
-                &block.steps
-            }
-        },
-    );
-    curves_ui(
-        ui,
-        "Validation error by block (MAE, years)",
+        "Validation error (MAE, years) by step",
         curves,
         |block| &block.validation,
     );
     curves_ui(
         ui,
-        "Error on each batch, smoothed (MAE, years)",
+        "Error of each batch, smoothed (MAE, years)",
         curves,
         |block| &block.steps,
     );
+}
+
+/// Color and kind of a block's line, and the kind in words.
+fn look_of(palette: &theme::Palette, block: usize) -> (Color32, LineStyle, &'static str) {
+    let n_colors = palette.blocks.len();
+    let (style, words) = match block / n_colors % 3 {
+        0 => (LineStyle::Solid, ""),
+        1 => (LineStyle::dashed_dense(), " (dashed)"),
+        _ => (LineStyle::dotted_dense(), " (dotted)"),
+    };
+    (palette.blocks[block % n_colors], style, words)
+}
+
+/// Names the blocks in the colors of their lines, once for all plots.
+fn legend_ui(ui: &mut Ui, n_blocks: usize) {
+    let palette = theme::palette(ui);
+    ui.horizontal_wrapped(|ui| {
+        for block in 0..n_blocks {
+            let (color, _, words) = look_of(palette, block);
+            let name = format!("block {}{words}", block + 1);
+            ui.label(RichText::new(name).color(color).strong());
+        }
+    });
 }
 
 fn curves_ui(
@@ -61,25 +80,20 @@ fn curves_ui(
     let palette = theme::palette(ui);
     ui.separator();
     ui.label(RichText::new(title).color(palette.quiet));
-    let styles = [
-        LineStyle::Solid,
-        LineStyle::dashed_dense(),
-        LineStyle::dotted_dense(),
-    ];
     let shown = Plot::new(title)
         .height(ui.available_width() * 0.5)
+        .width(theme::plot_width(ui))
         .allow_scroll(false)
         .allow_drag(false)
+        .custom_x_axes(vec![AxisHints::new_x().label_spacing(30.0..=50.0)])
         .include_y(0.0)
-        .legend(Legend::default())
         .show(ui, |plot| {
             for (i, block) in curves.blocks.iter().enumerate() {
                 let line = Line::new(
                     format!("block {}", i + 1),
                     PlotPoints::from(points(block).to_vec()),
                 );
-                let color = palette.blocks[i % palette.blocks.len()];
-                let style = styles[i / palette.blocks.len() % styles.len()];
+                let (color, style, _) = look_of(palette, i);
                 plot.line(line.color(color).style(style).width(1.8));
             }
         });

@@ -7,11 +7,14 @@ use brainage_pipelines::{Affine, Volume};
 use eframe::egui::Vec2;
 
 use crate::image::grid::DisplayGrid;
-use crate::image::plane::Plane;
-use crate::image::scene::{After, Placed, Scene, Space, Voxels};
+use crate::image::plane::{Plane, Sides};
+use crate::image::scene::{After, Placed, PlacedScan, Scene, Space, Voxels};
 use crate::image::window_level::WindowLevel;
-use crate::loader::LoadedScan;
+use crate::loaded_scan::LoadedScan;
 use crate::preparation::Prepared;
+
+/// What is left around a head in a mosaic.
+const CROP_MARGIN_MM: f64 = 5.0;
 
 /// A map to lay over a scan, such as where the model looked.
 #[derive(Clone, Debug)]
@@ -33,9 +36,10 @@ pub(crate) fn scene_of(
     map: Option<&LoadedMap>,
     space: Space,
 ) -> Scene {
-    let mut scene = Scene::of_volume(id, Arc::clone(&scan.volume), scan.presets);
+    let mut scene = Scene::of_scan(id, scan.intensities.clone(), scan.presets);
     scene.space = scan.space;
-    scene.content = content_on(&scene.grid, &scan.volume, scan.content);
+    let place = scan.intensities.world_from_voxel();
+    scene.content = content_on(&scene.grid, &place, scan.content);
     let same = Affine::identity();
     let registration = prepared.map(|prepared| prepared.mni_from_scan);
     let scan_from_mni = registration.and_then(|affine| affine.inverse());
@@ -47,11 +51,12 @@ pub(crate) fn scene_of(
         };
         if scan.space == Space::Scan && space == Space::Template {
             scene.space = Space::Template;
-            scene.grid = DisplayGrid::of(&prepared.template.t1);
+            let t1 = &prepared.template.t1;
+            scene.grid = DisplayGrid::of(t1.shape(), t1.world_from_voxel());
             // The template's head fills its grid.
             scene.content = scene.grid.shape.map(|n| [0, n.saturating_sub(1)]);
-            let voxels = Voxels::Shared(Arc::clone(&scan.volume));
-            scene.base = Placed::new(voxels, &scan_from_scene, &scene.grid);
+            let scan = scan.intensities.clone();
+            scene.base = PlacedScan::new(scan, &scan_from_scene, &scene.grid);
         }
         let grid = scene.grid;
         let mni_from_scene = prepared.mni_from_scan * scan_from_scene;
@@ -105,11 +110,15 @@ pub(crate) fn scene_of(
 }
 
 /// The slices of the grid that hold these voxels of a volume.
-fn content_on(grid: &DisplayGrid, volume: &Volume, content: [[usize; 2]; 3]) -> [[usize; 2]; 3] {
+fn content_on(
+    grid: &DisplayGrid,
+    world_from_voxel: &Affine,
+    content: [[usize; 2]; 3],
+) -> [[usize; 2]; 3] {
     let mut found = [[usize::MAX, 0]; 3];
     for corner in 0..8 {
         let at = [0, 1, 2].map(|axis| content[axis][corner >> axis & 1] as f64);
-        let index = grid.index_at(volume.world_from_voxel().apply(at));
+        let index = grid.index_at(world_from_voxel.apply(at));
         for axis in 0..3 {
             found[axis][0] = found[axis][0].min(index[axis]);
             found[axis][1] = found[axis][1].max(index[axis]);
@@ -157,6 +166,38 @@ pub(crate) fn mosaic(
         columns,
         rows: n.div_ceil(columns),
         slices,
+    }
+}
+
+/// The part of a plane's slices with something in it, with a little around it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Crop {
+    /// From the middle of the slice to the middle of the part, on the screen, mm.
+    pub(crate) middle_mm: Vec2,
+    /// Its width and height, mm.
+    pub(crate) size_mm: Vec2,
+}
+
+impl Crop {
+    /// Of the slices of a scene.
+    pub(crate) fn of(scene: &Scene, plane: Plane, sides: Sides) -> Self {
+        let grid = &scene.grid;
+        let [column, row, _] = plane.axes();
+        let part = |axis: usize| {
+            let [first, last] = scene.content[axis].map(|index| index as f64);
+            let (n, spacing_mm) = (grid.shape[axis] as f64, grid.spacing_mm[axis]);
+            let whole_mm = n * spacing_mm;
+            let size_mm = ((last - first + 1.0) * spacing_mm + 2.0 * CROP_MARGIN_MM).min(whole_mm);
+            let middle_mm = (f64::midpoint(first, last) - (n - 1.0) / 2.0) * spacing_mm;
+            [middle_mm as f32, size_mm.max(1e-3) as f32]
+        };
+        let ([x, width], [y, height]) = (part(column), part(row));
+        let sign = if plane.mirrored(sides) { -1.0 } else { 1.0 };
+        Self {
+            // Rows run down, the axis up.
+            middle_mm: Vec2::new(sign * x, -y),
+            size_mm: Vec2::new(width, height),
+        }
     }
 }
 
@@ -221,9 +262,9 @@ impl UnderCrosshair {
 
 /// A value with as many digits as one can use.
 pub(crate) fn number(value: f32) -> String {
-    if value.abs() >= 100.0 {
+    if value.abs() >= 100.0 || value.fract() == 0.0 {
         format!("{value:.0}")
-    } else if value.abs() >= 1.0 || value == 0.0 {
+    } else if value.abs() >= 1.0 {
         format!("{value:.1}")
     } else {
         format!("{value:.3}")
@@ -241,6 +282,7 @@ mod tests {
     use brainage_pipelines::VoxelShape;
 
     use super::*;
+    use crate::image::plane::Convention;
     use crate::image::window_level::Presets;
 
     #[test]
@@ -267,6 +309,26 @@ mod tests {
     }
 
     #[test]
+    fn a_crop_is_the_part_with_something_in_it_where_it_is_on_the_screen() {
+        let shape = VoxelShape([40, 30, 20]);
+        let volume = Volume::new(vec![1.0; 24_000], shape, Affine::identity()).unwrap();
+        let presets = Presets::of(volume.values());
+        let mut scene = Scene::of_volume(1, volume, presets);
+        // Voxels 4 to 13 of 40 from the left, 10 to 29 of 30 from the back.
+        scene.content = [[4, 13], [10, 29], [0, 19]];
+        let crop = Crop::of(&scene, Plane::Axial, Sides::default());
+        assert_eq!(crop.size_mm, Vec2::new(20.0, 30.0));
+        // 8.5 − 19.5 to the patient's right, which is on the left of the picture; 19.5 − 14.5 to the front, which is up.
+        assert_eq!(crop.middle_mm, Vec2::new(11.0, -5.0));
+        let neurological = Sides {
+            convention: Convention::Neurological,
+            ..Sides::default()
+        };
+        let crop = Crop::of(&scene, Plane::Axial, neurological);
+        assert_eq!(crop.middle_mm, Vec2::new(-11.0, -5.0));
+    }
+
+    #[test]
     fn a_scale_bar_is_as_long_as_there_is_room() {
         assert_eq!(scale_bar_mm(2.0, 119.0), 50.0);
         assert_eq!(scale_bar_mm(0.1, 1.0), 10.0);
@@ -279,13 +341,13 @@ mod tests {
         let values = (0..60u8).map(f32::from).collect();
         let volume = Volume::new(values, VoxelShape([3, 4, 5]), place).unwrap();
         let presets = Presets::of(volume.values());
-        let scene = Scene::of_volume(1, Arc::new(volume), presets);
+        let scene = Scene::of_volume(1, volume, presets);
         let mni_from_scan = Affine::grid([1.0; 3], [100.0, 0.0, 0.0]);
         let under = under_crosshair(&scene, [1, 2, 3], Some(&mni_from_scan));
         // 1 + 3·2 + 12·3
         assert_eq!(
             under.line(),
-            "voxel 1, 2, 3; RAS+ -8.0, -16.0, 14.0 mm; MNI 92.0, -16.0, 14.0 mm; value 43.0"
+            "voxel 1, 2, 3; RAS+ -8.0, -16.0, 14.0 mm; MNI 92.0, -16.0, 14.0 mm; value 43"
         );
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod data;
 pub(crate) mod ui;
 
+mod halves;
 mod mosaic;
 mod overlay;
 mod pane;

@@ -1,15 +1,14 @@
 //! Many slices of one plane at once. The crosshair is drawn in the tile of its slice and nowhere else.
 
-use eframe::egui::{self, Color32, PointerButton, Pos2, Rect, Sense, StrokeKind, Ui, Vec2};
+use eframe::egui::{self, PointerButton, Pos2, Rect, Sense, StrokeKind, Ui, Vec2};
 
-use super::data::mosaic;
+use super::data::{Crop, mosaic};
+use super::halves::{Look, PlacedSlice, paint_slice};
 use super::overlay;
-use super::pane::{WHOLE, wheel_notches};
+use super::pane::{swipe, wheel};
 use super::ui::SlicesPanel;
-use crate::image::compose::{Half, SliceParams};
 use crate::image::plane::{PaneGeometry, Plane};
 use crate::image::sample::Cut;
-use crate::settings::WheelAction;
 use crate::state::ViewState;
 use crate::theme;
 
@@ -29,12 +28,16 @@ pub(super) fn mosaic_ui(
 ) {
     let (rect, response) = ui.allocate_exact_size(ui.available_size(), Sense::click_and_drag());
     let through = plane.axes()[2];
-    let (tiles, scale) = tiles(rect, plane, panel, view);
+    let (tiles, scale) = tiles(ui.ctx(), rect, plane, panel, view);
+    let tile_at = |point: Pos2| tiles.iter().find(|tile| tile.rect.contains(point));
     let pressed =
         response.is_pointer_button_down_on() && ui.input(|input| input.pointer.primary_down());
+    let under = response.interact_pointer_pos().and_then(tile_at);
+    let pane = under.map_or(rect, |tile| tile.rect);
+    let swiping = swipe(ui, &response, pressed.then_some(pane), view);
     if (pressed || response.clicked())
-        && let Some(point) = response.interact_pointer_pos()
-        && let Some(tile) = tiles.iter().find(|tile| tile.rect.contains(point))
+        && !swiping
+        && let (Some(point), Some(tile)) = (response.interact_pointer_pos(), under)
     {
         go_to(plane, tile, point, view);
         response.request_focus();
@@ -42,10 +45,13 @@ pub(super) fn mosaic_ui(
     if response.dragged_by(PointerButton::Secondary) {
         view.drag_window(response.drag_delta(), panel.settings.level_drag);
     }
-    if response.contains_pointer() {
-        let with_command = panel.settings.wheel == WheelAction::Zoom;
-        let steps = wheel_notches(ui, response.id, with_command);
-        view.step(through, steps);
+    if response.dragged_by(PointerButton::Middle) {
+        view.pan_by(plane, response.drag_delta() / scale);
+    }
+    if let Some(point) = response.hover_pos().filter(|_| response.contains_pointer()) {
+        let middle = tile_at(point).map_or(point, |tile| tile.rect.center());
+        let place = (plane, (point - middle) / scale);
+        wheel(ui, &response, place, panel.settings.wheel, view);
     }
     view.active = plane;
     let n = tiles.len();
@@ -57,7 +63,7 @@ pub(super) fn mosaic_ui(
         }
     });
     // What the input changed shows at once.
-    let tiles = tiles_again(tiles, rect, plane, panel, view);
+    let (tiles, scale) = self::tiles(ui.ctx(), rect, plane, panel, view);
     paint(ui, (rect, plane), (&tiles, scale), panel, view);
     if response.has_focus() {
         panel.focused = true;
@@ -74,42 +80,41 @@ fn go_to(plane: Plane, tile: &Tile, point: Pos2, view: &mut ViewState) {
     view.go_to(through, tile.index);
 }
 
-fn tiles_again(
-    tiles: Vec<Tile>,
+fn tiles(
+    ctx: &egui::Context,
     rect: Rect,
     plane: Plane,
     panel: &SlicesPanel<'_>,
     view: &ViewState,
-) -> Vec<Tile> {
-    let at = view.crosshair[plane.axes()[2]];
-    if tiles.iter().any(|tile| tile.index == at) {
-        tiles
-    } else {
-        self::tiles(rect, plane, panel, view).0
-    }
-}
-
-fn tiles(rect: Rect, plane: Plane, panel: &SlicesPanel<'_>, view: &ViewState) -> (Vec<Tile>, f32) {
-    let grid = &panel.scene.grid;
+) -> (Vec<Tile>, f32) {
+    let (scene, sides) = (panel.scene, panel.settings.sides);
     let through = plane.axes()[2];
-    let size_mm = plane.size_mm(grid);
+    let crop = Crop::of(scene, plane, sides);
     let mosaic = mosaic(
-        panel.scene.content[through],
+        scene.content[through],
         view.crosshair[through],
         panel.settings.mosaic.0,
         rect.size(),
-        size_mm,
+        crop.size_mm,
     );
     let size = rect.size() / Vec2::new(mosaic.columns as f32, mosaic.rows.max(1) as f32);
-    let room = (size - Vec2::splat(2.0)).max(Vec2::splat(1.0)) / size_mm;
-    let scale = room.x.min(room.y).max(1e-3);
+    let room = (size - Vec2::splat(2.0)).max(Vec2::splat(1.0)) / crop.size_mm;
+    let scale = room.x.min(room.y).max(1e-3) * view.zoom;
+    let middle = (view.pan_mm[plane.position()] - crop.middle_mm) * scale;
+    let points_per_pixel = 1.0 / ctx.pixels_per_point();
     let tile = |(i, index): (usize, usize)| {
         let place = Vec2::new((i % mosaic.columns) as f32, (i / mosaic.columns) as f32);
-        let rect = Rect::from_min_size(rect.min + place * size, size);
+        let corner = |place: Vec2| {
+            // Between pixels nothing would be painted.
+            let at = (rect.min + place * size).to_vec2() / points_per_pixel;
+            (at.round() * points_per_pixel).to_pos2()
+        };
+        let rect = Rect::from_min_max(corner(place), corner(place + Vec2::splat(1.0)));
+        let center = rect.center() + middle;
         Tile {
             rect,
             index,
-            geometry: PaneGeometry::new(grid, plane, panel.settings.sides, rect.center(), scale),
+            geometry: PaneGeometry::new(&scene.grid, plane, sides, center, scale),
         }
     };
     (
@@ -127,40 +132,33 @@ fn paint(
 ) {
     let [column_axis, row_axis, through] = plane.axes();
     let (scene, settings) = (panel.scene, panel.settings);
+    let look = Look {
+        scene,
+        settings,
+        view,
+        budget: panel.budget,
+    };
     let painter = ui.painter_at(rect);
-    painter.rect_filled(rect, 0.0, theme::PANE);
-    panel
-        .textures
-        .mosaic
-        .resize_with(tiles.len(), Default::default);
-    for (tile, texture) in tiles.iter().zip(&mut panel.textures.mosaic) {
-        let params = SliceParams {
+    if let Some(last) = tiles.last() {
+        let free = Rect::from_min_max(last.rect.right_top(), rect.max);
+        overlay::ground(&painter, free, Rect::NOTHING);
+    }
+    let textures = &mut panel.textures.mosaic;
+    textures.resize_with(tiles.len(), Default::default);
+    for (tile, textures) in tiles.iter().zip(textures) {
+        let painter = painter.with_clip_rect(tile.rect);
+        let slice = PlacedSlice {
+            pane: tile.rect,
+            image: tile.geometry.image,
             cut: Cut {
                 plane,
                 index: tile.index,
             },
-            sides: settings.sides,
-            window_level: view.window_level,
-            interpolation: settings.interpolation,
-            layers: settings.layers,
-            half: Half::Before,
         };
-        let painter = painter.with_clip_rect(tile.rect);
-        let id = texture.get(ui.ctx(), scene, &params, panel.budget);
-        painter.image(id, tile.geometry.image, WHOLE, Color32::WHITE);
-        let size = params.cut.size(&scene.grid);
-        let opacity = settings.layers.mask.opacity;
-        overlay::outline(
-            &painter,
-            tile.geometry.image,
-            size,
-            texture.outline(),
-            opacity,
-        );
+        paint_slice(ui, &painter, &slice, textures, look);
         // What is on the screen decides: a texture may be a frame behind.
-        let shown = texture
-            .shown()
-            .map_or(tile.index, |params| params.cut.index);
+        let shown = textures[0].shown();
+        let shown = shown.map_or(tile.index, |params| params.cut.index);
         if shown == view.crosshair[through] {
             if settings.marks.crosshair {
                 let at = [view.crosshair[column_axis], view.crosshair[row_axis]];

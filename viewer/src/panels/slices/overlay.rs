@@ -9,6 +9,27 @@ use crate::theme;
 /// Distance of text from the border of a pane, in points.
 const MARGIN: f32 = 6.0;
 
+/// Fills what a picture at `image` leaves free of a pane. Nothing is painted twice: without a graphics card, painting takes
+/// most of a frame's time.
+pub(super) fn ground(painter: &Painter, pane: Rect, image: Rect) {
+    let mut mesh = Mesh::default();
+    let image = image.intersect(pane);
+    if image.is_positive() {
+        let (above, below) = (image.top(), image.bottom());
+        for [min, max] in [
+            [pane.min, pos2(pane.right(), above)],
+            [pos2(pane.left(), below), pane.max],
+            [pos2(pane.left(), above), pos2(image.left(), below)],
+            [pos2(image.right(), above), pos2(pane.right(), below)],
+        ] {
+            mesh.add_colored_rect(Rect::from_min_max(min, max), theme::PANE);
+        }
+    } else {
+        mesh.add_colored_rect(pane, theme::PANE);
+    }
+    painter.add(Shape::mesh(mesh));
+}
+
 /// Draws the outline of a mask over the picture at `image`, which has `size` voxels.
 pub(super) fn outline(
     painter: &Painter,
@@ -48,7 +69,7 @@ pub(super) fn crosshair(painter: &Painter, pane: Rect, at: Pos2) {
     }
 }
 
-/// Writes the letters of the directions at the left, right, top and bottom border.
+/// Writes the letters of the directions at the left, right, top and bottom border; none for a space.
 pub(super) fn letters(painter: &Painter, pane: Rect, letters: [char; 4], size: f32) {
     let [left, right, top, bottom] = letters;
     let inset = Vec2::new(MARGIN, 0.0);
@@ -59,7 +80,9 @@ pub(super) fn letters(painter: &Painter, pane: Rect, letters: [char; 4], size: f
         (top, Align2::CENTER_TOP, pane.center_top() + down),
         (bottom, Align2::CENTER_BOTTOM, pane.center_bottom() - down),
     ] {
-        shadowed(painter, at, align, &letter.to_string(), size, theme::LETTER);
+        if letter != ' ' {
+            shadowed(painter, at, align, &letter.to_string(), size, theme::LETTER);
+        }
     }
 }
 
@@ -115,9 +138,12 @@ pub(super) fn scale_bar(painter: &Painter, pane: Rect, slice_width: f32, points_
     );
 }
 
-/// Draws the line between before and after, and says which is which.
+/// Draws the line between before and after, and says which is which where there is room for it.
 pub(super) fn swipe(painter: &Painter, pane: Rect, x: f32) {
     painter.vline(x, pane.y_range(), Stroke::new(2.0, Color32::WHITE));
+    if pane.width() < theme::SMALL_PANE {
+        return;
+    }
     let handle = Rect::from_center_size(pos2(x, pane.center().y), Vec2::new(8.0, 28.0));
     painter.rect_filled(handle, 3.0, Color32::WHITE);
     let y = pane.top() + MARGIN + theme::SMALL_SIZE * 1.6;
@@ -137,12 +163,11 @@ pub(super) fn swipe(painter: &Painter, pane: Rect, x: f32) {
     }
 }
 
-/// Text that can be read on black and on white.
+/// Text that can be read on black and on white: what is below it is darkened.
 fn shadowed(painter: &Painter, at: Pos2, align: Align2, text: &str, size: f32, color: Color32) {
     let font = FontId::proportional(size);
-    let shadow = Color32::from_black_alpha(220);
-    for offset in [Vec2::new(1.0, 1.0), Vec2::new(-1.0, 0.0)] {
-        painter.text(at + offset, align, text, font.clone(), shadow);
-    }
-    painter.text(at, align, text, font, color);
+    let text = painter.layout_no_wrap(text.to_owned(), font, color);
+    let rect = align.anchor_size(at, text.size());
+    painter.rect_filled(rect.expand2(Vec2::new(3.0, 0.0)), 3.0, theme::TEXT_GROUND);
+    painter.galley(rect.min, text, color);
 }

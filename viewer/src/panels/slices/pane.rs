@@ -1,14 +1,12 @@
 //! One slice plane on the screen: painted, and moved by mouse and screen readers.
 
-use eframe::egui::{
-    self, Color32, PointerButton, Pos2, Rect, Response, Sense, StrokeKind, Ui, Vec2, accesskit,
-};
+use eframe::egui::{self, PointerButton, Rect, Response, Sense, StrokeKind, Ui, Vec2, accesskit};
 
 use super::data::number;
+use super::halves::{Look, PlacedSlice, paint_slice};
 use super::overlay;
 use super::ui::SlicesPanel;
 use crate::commands::Command;
-use crate::image::compose::{Half, SliceParams};
 use crate::image::plane::{PaneGeometry, Plane, points_per_mm};
 use crate::image::sample::Cut;
 use crate::settings::{Layout, WheelAction};
@@ -17,8 +15,6 @@ use crate::theme;
 
 /// How far beside the line of the swipe a press still takes it, in points.
 const SWIPE_REACH: f32 = 8.0;
-/// A texture's whole area.
-pub(super) const WHOLE: Rect = Rect::from_min_max(Pos2::ZERO, Pos2::new(1.0, 1.0));
 
 /// Shows the pane of a plane and lets it change the view.
 pub(super) fn pane_ui(
@@ -63,7 +59,7 @@ fn geometry(
     let room = (rect.size() - Vec2::splat(2.0 * theme::PANE_MARGIN)).max(Vec2::splat(1.0));
     let grid = &panel.scene.grid;
     let scale = points_per_mm(grid, &panel.settings.layout.planes(), room) * view.zoom;
-    let center = rect.center() + view.pan[plane.position()];
+    let center = rect.center() + view.pan_mm[plane.position()] * scale;
     (
         PaneGeometry::new(grid, plane, panel.settings.sides, center, scale),
         scale,
@@ -77,12 +73,12 @@ fn mouse(
     panel: &SlicesPanel<'_>,
     view: &mut ViewState,
 ) {
-    let [column_axis, row_axis, through] = plane.axes();
+    let [column_axis, row_axis, _] = plane.axes();
     let rect = response.rect;
-    let geometry = geometry(rect, plane, panel, view).0;
+    let (geometry, scale) = geometry(rect, plane, panel, view);
     let pressed =
         response.is_pointer_button_down_on() && ui.input(|input| input.pointer.primary_down());
-    let swiping = swipe(ui, response, pressed, view);
+    let swiping = swipe(ui, response, pressed.then_some(rect), view);
     // A quick click is pressed and released between two frames: it is never seen as down.
     if (pressed || response.clicked())
         && !swiping
@@ -98,41 +94,46 @@ fn mouse(
         view.drag_window(response.drag_delta(), panel.settings.level_drag);
     }
     if response.dragged_by(PointerButton::Middle) {
-        view.pan[plane.position()] += response.drag_delta();
+        view.pan_by(plane, response.drag_delta() / scale);
     }
-    if response.contains_pointer() {
-        wheel(ui, response, plane, panel.settings.wheel, through, view);
+    if let Some(point) = response.hover_pos().filter(|_| response.contains_pointer()) {
+        let about_mm = (point - rect.center()) / scale;
+        wheel(ui, response, (plane, about_mm), panel.settings.wheel, view);
     }
 }
 
-/// Whether the press is on the line between before and after, which it then moves.
-fn swipe(ui: &Ui, response: &Response, pressed: bool, view: &mut ViewState) -> bool {
-    let Some(share) = view.swipe else {
-        return false;
-    };
-    let rect = response.rect;
-    let Some(point) = response.interact_pointer_pos() else {
+/// Whether the press is on the line between before and after, which it then moves; `pane` is where the pointer is down.
+pub(super) fn swipe(
+    ui: &Ui,
+    response: &Response,
+    pane: Option<Rect>,
+    view: &mut ViewState,
+) -> bool {
+    let (Some(share), Some(point)) = (view.swipe, response.interact_pointer_pos()) else {
         return false;
     };
     let id = response.id.with("swipe");
-    let begins = ui.input(|input| input.pointer.primary_pressed());
-    if begins {
-        let x = rect.left() + share * rect.width();
-        ui.data_mut(|data| data.insert_temp(id, (point.x - x).abs() <= SWIPE_REACH));
+    if ui.input(|input| input.pointer.primary_pressed()) {
+        let is_near = |pane: &Rect| {
+            let x = pane.left() + share * pane.width();
+            (point.x - x).abs() <= SWIPE_REACH
+        };
+        // Kept while the button is down, also where the pointer leaves the pane.
+        ui.data_mut(|data| data.insert_temp(id, pane.filter(is_near)));
     }
-    let swiping = ui.data(|data| data.get_temp::<bool>(id)).unwrap_or(false);
-    if pressed && swiping {
-        view.swipe = Some(((point.x - rect.left()) / rect.width()).clamp(0.02, 0.98));
+    let held = ui.data(|data| data.get_temp::<Option<Rect>>(id)).flatten();
+    if let (Some(held), Some(_)) = (held, pane) {
+        view.swipe = Some(((point.x - held.left()) / held.width()).clamp(0.02, 0.98));
     }
-    swiping
+    held.is_some()
 }
 
-fn wheel(
+/// Goes through slices or zooms about a place, in mm on the screen from the middle of what is under the pointer.
+pub(super) fn wheel(
     ui: &Ui,
     response: &Response,
-    plane: Plane,
+    (plane, about_mm): (Plane, Vec2),
     action: WheelAction,
-    through: usize,
     view: &mut ViewState,
 ) {
     let (steps, zoom) = match action {
@@ -147,13 +148,11 @@ fn wheel(
         }
     };
     if steps != 0 {
-        view.step(through, steps);
+        view.step(plane.axes()[2], steps);
         view.active = plane;
     }
-    if zoom != 1.0
-        && let Some(point) = response.hover_pos()
-    {
-        view.zoom_by(zoom, plane.position(), point - response.rect.center());
+    if zoom != 1.0 {
+        view.zoom_by(zoom, plane, about_mm);
     }
 }
 
@@ -211,40 +210,26 @@ fn paint(
     let [column_axis, row_axis, through] = plane.axes();
     let (geometry, scale) = geometry(rect, plane, panel, view);
     let (scene, settings) = (panel.scene, panel.settings);
-    let params = |half| SliceParams {
+    let look = Look {
+        scene,
+        settings,
+        view,
+        budget: panel.budget,
+    };
+    let slice = PlacedSlice {
+        pane: rect,
+        image: geometry.image,
         cut: Cut {
             plane,
             index: view.crosshair[through],
         },
-        sides: settings.sides,
-        window_level: view.window_level,
-        interpolation: settings.interpolation,
-        layers: settings.layers,
-        half,
     };
     let painter = ui.painter_at(rect);
-    painter.rect_filled(rect, 0.0, theme::PANE);
-    let [before, after] = &mut panel.textures.planes[plane.position()];
-    let texture = before.get(ui.ctx(), scene, &params(Half::Before), panel.budget);
-    painter.image(texture, geometry.image, WHOLE, Color32::WHITE);
-    let divider = view.swipe.filter(|_| scene.after.is_some());
-    let divider = divider.map(|share| rect.left() + share * rect.width());
-    if let Some(x) = divider {
-        let right = Rect::from_min_max(egui::pos2(x, rect.top()), rect.max);
-        let texture = after.get(ui.ctx(), scene, &params(Half::After), panel.budget);
-        let painter = painter.with_clip_rect(right);
-        painter.rect_filled(right, 0.0, theme::PANE);
-        painter.image(texture, geometry.image, WHOLE, Color32::WHITE);
-    }
-    let size = params(Half::Before).cut.size(&scene.grid);
-    let opacity = settings.layers.mask.opacity;
-    overlay::outline(&painter, geometry.image, size, before.outline(), opacity);
+    let textures = &mut panel.textures.planes[plane.position()];
+    paint_slice(ui, &painter, &slice, textures, look);
     if settings.marks.crosshair {
         let at = geometry.point_at([view.crosshair[column_axis], view.crosshair[row_axis]]);
         overlay::crosshair(&painter, rect, at);
-    }
-    if let Some(x) = divider {
-        overlay::swipe(&painter, rect, x);
     }
     if settings.marks.letters {
         let letters = plane.letters(settings.sides);
@@ -269,7 +254,7 @@ fn paint(
 /// Whole wheel notches since the last frame, away from the user positive; the rest is kept in egui's memory.
 ///
 /// egui's smoothed scrolling spreads a notch over several frames and cannot be counted.
-pub(super) fn wheel_notches(ui: &Ui, id: egui::Id, with_command: bool) -> isize {
+fn wheel_notches(ui: &Ui, id: egui::Id, with_command: bool) -> isize {
     let points_per_line = ui
         .ctx()
         .options(|options| options.input_options.line_scroll_speed);

@@ -35,8 +35,8 @@ pub(crate) enum Budget {
 pub(crate) struct Textures {
     /// Those of the three planes, before and after preprocessing.
     pub(crate) planes: [[SliceTexture; 2]; 3],
-    /// Those of the mosaic.
-    pub(crate) mosaic: Vec<SliceTexture>,
+    /// Those of the mosaic, before and after preprocessing.
+    pub(crate) mosaic: Vec<[SliceTexture; 2]>,
 }
 
 impl Budget {
