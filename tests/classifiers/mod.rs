@@ -21,7 +21,7 @@ use burn::tensor::Device;
 
 use crate::phantoms::{How, Sink, Trained, assert_same_bits, without_waiting};
 
-pub(crate) const CONFIG: &str = include_str!("../configs/vision/cifar10-resnet18-small.toml");
+pub(crate) const CONFIG: &str = include_str!("../../configs/vision/cifar10-resnet18-small.toml");
 
 /// A record of CIFAR-10: stripes whose direction and color say the class, under noise.
 fn record(class: u8, number: u32) -> Vec<u8> {
