@@ -324,8 +324,9 @@ fn a_study_goes_on_where_it_stopped_and_leaves_finished_runs_alone() {
     write_cifar10(&folder.path().join("data"), 3, 1);
     fs_err::write(folder.path().join("config.toml"), CONFIG).expect("written");
     let run = |action: &str, more: &[&str]| {
+        let command = ["vision", action];
         let arguments = [
-            ["vision", action].as_slice(),
+            command.as_slice(),
             &["--config", "config.toml", "--data", "data"],
             &["--set", "data.side=16", "--set", "model.width=0.0625"],
             &["--set", "train.batch_size=10"],
