@@ -142,22 +142,21 @@ fn a_study_goes_on_where_it_stopped_and_leaves_finished_runs_alone() {
     fs_err::create_dir(folder.path().join("data")).expect("a folder");
     write_cifar10(&folder.path().join("data"), 3, 1);
     fs_err::write(folder.path().join("config.toml"), CONFIG).expect("written");
-    let study = |seeds: &str, epochs: &str| {
+    let run = |action: &str, more: &[&str]| {
+        let command = ["vision", action];
         let arguments = [
-            ["vision", "study"].as_slice(),
-            &[
-                "--config",
-                "config.toml",
-                "--data",
-                "data",
-                "--out",
-                "study",
-            ],
+            command.as_slice(),
+            &["--config", "config.toml", "--data", "data"],
             &["--set", "data.side=16", "--set", "model.width=0.0625"],
-            &["--set", "train.batch_size=10", "--set", epochs],
-            &["--vary", "train.regime=backprop|local", "--seeds", seeds],
+            &["--set", "train.batch_size=10"],
+            more,
         ];
         brainage(folder.path(), &arguments.concat()).expect("a run")
+    };
+    let study = |seeds: &str, epochs: &str| {
+        let vary = ["--vary", "train.regime=backprop|local", "--seeds", seeds];
+        let more = ["--out", "study", "--set", epochs];
+        run("study", &[vary, more].concat())
     };
     let one = study("1", "train.epochs=1");
     assert_eq!(one.code, Some(0), "{}", one.stderr);
@@ -178,7 +177,13 @@ fn a_study_goes_on_where_it_stopped_and_leaves_finished_runs_alone() {
         "{}",
         two.stdout
     );
-    for file in ["table.md", "table.csv", "local_seed-2/evaluation.json"] {
+    for file in [
+        "table.md",
+        "table.csv",
+        "table.svg",
+        "curves.csv",
+        "local_seed-2/evaluation.json",
+    ] {
         assert!(folder.path().join("study").join(file).is_file(), "{file}");
     }
     // Another recipe under the name of a run that is there is no continuation.
@@ -187,6 +192,16 @@ fn a_study_goes_on_where_it_stopped_and_leaves_finished_runs_alone() {
         1,
         &["another recipe", "--out"],
     );
+    // An ablation is a study of one setting, if the setting has an effect.
+    let short = ["--out", "ablation", "--set", "train.epochs=1"];
+    let blocks = run("ablate", &[&["--blocks", "1,3"][..], &short].concat());
+    assert_eq!(blocks.code, Some(0), "{}", blocks.stderr);
+    for cuts in ["| [] (", "| [3, 6] ("] {
+        assert!(blocks.stdout.contains(cuts), "{cuts}: {}", blocks.stdout);
+    }
+    let dense = ["--lambda", "0,1e-4", "--set", "model.weights=dense"];
+    let refused = run("ablate", &[dense, short].concat());
+    check_refusal(&refused, 2, &["changes nothing", "model.weights=eigen"]);
 }
 
 #[test]
@@ -258,8 +273,9 @@ fn the_commands_train_judge_and_compare() {
         assert_eq!(together.first(), judged.get("error_percent"));
         assert_eq!(judged["heads"], "ensemble");
     }
-    let all = ["one", "two", "deep", "augmented", "--csv", "table.csv"];
-    let text = run(&[&["vision", "table"][..], &all].concat()).stdout;
+    let all = ["one", "two", "deep", "augmented"];
+    let files = ["--csv", "table.csv", "--svg", "table.svg"];
+    let text = run(&[&["vision", "table"][..], &all, &files].concat()).stdout;
     for part in [
         "ENN-ℓ",
         "(2)",
@@ -271,6 +287,16 @@ fn the_commands_train_judge_and_compare() {
     }
     let csv = fs_err::read_to_string(folder.path().join("table.csv")).expect("a file");
     assert!(csv.starts_with("source,dataset,"), "{csv}");
+    let svg = fs_err::read_to_string(folder.path().join("table.svg")).expect("a file");
+    assert!(svg.starts_with("<svg"), "{svg}");
+    // A heading, and four heads of each run after the one epoch.
+    let curves = run(&[&["vision", "curves"][..], &all].concat()).stdout;
+    assert_eq!(curves.lines().count(), 1 + 16, "{curves}");
+    let answer = run(&["--json", "vision", "inspect", "one"]);
+    let found: serde_json::Value = serde_json::from_str(&answer.stdout).expect("JSON");
+    let n = |key: &str| found[key].as_array().map(Vec::len);
+    assert_eq!((n("correlations"), n("orthogonality")), (Some(4), Some(4)));
+    assert!(n("spectra").is_some_and(|n| n > 20), "{}", answer.stderr);
     // What is not there is named, and no run folder is made for it.
     let refused = run(&[
         "vision",

@@ -64,6 +64,28 @@ impl FromStr for Variation {
     }
 }
 
+impl Variation {
+    /// A key with values as TOML writes them.
+    pub fn of(key: &str, values: impl IntoIterator<Item = String>) -> Self {
+        let changes = values.into_iter().map(|value| format!("{key}={value}"));
+        Self(changes.collect())
+    }
+}
+
+/// Numbers of the units that begin a new block, for so many blocks of about as many units each.
+///
+/// # Errors
+/// [`Error::Config`] where there are no blocks, or more than units.
+pub fn even_cuts(n_units: usize, n_blocks: usize) -> Result<Vec<usize>, Error> {
+    if !(1..=n_units).contains(&n_blocks) {
+        return Err(Error::Config {
+            key: "model.cuts".into(),
+            message: format!("{n_units} units don't make {n_blocks} blocks"),
+        });
+    }
+    Ok((1..n_blocks).map(|i| i * n_units / n_blocks).collect())
+}
+
 /// All runs of a study: each combination of the variations with each variant (or none, if there are none) and each seed.
 /// `config` makes a config of changes.
 ///
@@ -119,11 +141,12 @@ fn name_of(changes: &[String], seed: Seed) -> String {
     parts.join("_")
 }
 
-/// A value with what may not stand in the name of a folder as `-`.
+/// A value with what may not stand in the name of a folder as `-`; an empty list is `none`.
 fn in_letters(value: &str) -> String {
     let letters = |c: char| c.is_ascii_alphanumeric() || c == '.';
     let parts = value.split(|c| !letters(c)).filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join("-")
+    let text = parts.collect::<Vec<_>>().join("-");
+    if text.is_empty() { "none".into() } else { text }
 }
 
 #[cfg(test)]
@@ -180,5 +203,34 @@ mod tests {
         let unknown: Variation = "train.wings=1|2".parse().unwrap();
         let refused = runs(&[unknown], &[], &[Seed(1)], config).unwrap_err();
         assert!(refused.to_string().contains("train.wings"), "{refused}");
+    }
+
+    #[test]
+    fn even_cuts_make_blocks_whose_units_differ_by_one_at_most() {
+        for n_units in 1..20 {
+            for n_blocks in 1..=n_units {
+                let cuts = even_cuts(n_units, n_blocks).unwrap();
+                let ends: Vec<usize> = [vec![0], cuts, vec![n_units]].concat();
+                let sizes = ends.windows(2).map(|pair| pair[1] - pair[0]);
+                let (least, most) = (sizes.clone().min().unwrap(), sizes.clone().max().unwrap());
+                assert_eq!(sizes.count(), n_blocks);
+                assert!(least >= 1 && most - least <= 1, "{n_units} {n_blocks}");
+            }
+        }
+        assert_eq!(even_cuts(9, 4).unwrap(), [2, 4, 6]);
+        assert!(even_cuts(9, 0).is_err() && even_cuts(9, 10).is_err());
+    }
+
+    #[test]
+    fn a_variation_of_cuts_names_its_runs_after_them() {
+        let values = [Vec::new(), vec![4], vec![3, 6]].map(|cuts: Vec<usize>| format!("{cuts:?}"));
+        let cuts = Variation::of("model.cuts", values);
+        let runs = runs(&[cuts], &[], &[Seed(1)], config).unwrap();
+        let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+        assert_eq!(names, ["none_seed-1", "4_seed-1", "3-6_seed-1"]);
+        assert_eq!(
+            runs[2].config.model.cuts,
+            crate::models::Cuts::Before(vec![3, 6])
+        );
     }
 }

@@ -1,16 +1,22 @@
 //! Runs as a table: error by data set, network and method, over seeds; published figures beside them, marked as such.
 
-use std::fmt::Write as _;
+mod chart;
+mod settings;
+mod text;
 
 use serde::Serialize;
 
 use super::config::VisionConfig;
 use super::dataset::Dataset;
 use super::evaluation::ClassifierEvaluation;
-use super::published::{self, NETWORKS, ROWS};
-use crate::Error;
+use super::published;
+use crate::config::method::Method;
+use crate::engine::objective::AuxiliaryConfig;
+use crate::models::head::HeadKind;
 use crate::models::{Cuts, NamedCuts, ParameterCounts, Regime};
 use crate::nn::weight::WeightForm;
+use crate::nn::weight_penalty::WeightPenalty;
+use settings::{Settings, different, settings};
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -19,6 +25,8 @@ pub struct Entry {
     pub config: VisionConfig,
     /// What came of it.
     pub evaluation: ClassifierEvaluation,
+    /// Time from one step to the next, where the run tells it; see [`super::curves::seconds_per_step`].
+    pub seconds_per_step: Option<f64>,
 }
 
 /// Runs that differ by their seeds alone.
@@ -28,10 +36,12 @@ pub struct Row {
     pub dataset: Dataset,
     /// Network with its width, such as `ResNet-50 ×0.25`.
     pub network: String,
-    /// Form of the weights and regime, as the paper calls them.
+    /// Method: a name of `train.method`, or form of the weights and regime as the paper calls them.
     pub method: &'static str,
     /// Where the network was cut, and the heads of its blocks; empty for backprop.
     pub blocks: String,
+    /// Settings that no other column shows and that not all rows have alike, such as `train.orthogonality.weight=0.001`.
+    pub settings: String,
     /// Errors on the test images by seed, percent.
     pub error_percent: Vec<f64>,
     /// Their mean.
@@ -40,12 +50,20 @@ pub struct Row {
     pub sd: Option<f64>,
     /// Mean error of each block's head.
     pub by_block: Vec<f64>,
+    /// Mean error of all heads together; none where there is one head, or where evaluations don't tell it.
+    pub together: Option<f64>,
     /// Passes over the training images.
     pub epochs: u64,
     /// Training images.
     pub n_training: usize,
     /// Test images.
     pub n_test: usize,
+    /// Time from one step to the next, mean over all runs that tell it.
+    pub seconds_per_step: Option<f64>,
+    /// How many times as fast a step is as that of backprop through dense weights, where the table has such runs of the same
+    /// network on images of one side in batches of one size. Each run is measured on its own devices; times of runs that
+    /// shared them with others say little.
+    pub speed_up: Option<f64>,
     /// Numbers of the network.
     pub parameters: ParameterCounts,
     /// The paper's error for this method; only where the whole network and the whole data set are the paper's.
@@ -70,152 +88,32 @@ impl Table {
                 None => groups.push((key, vec![entry])),
             }
         }
+        let settings: Vec<Settings> = groups.iter().map(|(config, _)| settings(config)).collect();
         let mut rows: Vec<Row> = groups
             .iter()
-            .map(|(config, members)| row(config, members))
+            .zip(&settings)
+            .map(|((config, members), own)| row(config, members, different(own, &settings)))
             .collect();
+        let seconds: Vec<Option<f64>> = rows.iter().map(|row| row.seconds_per_step).collect();
+        for (row, (config, _)) in rows.iter_mut().zip(&groups) {
+            let rivals = groups.iter().zip(&seconds);
+            let rivals =
+                rivals.filter(|((rival, _), _)| is_plain(rival) && same_work(rival, config));
+            let rival = mean_of(rivals.filter_map(|(_, seconds)| *seconds));
+            let pair = rival.zip(row.seconds_per_step);
+            row.speed_up = pair.map(|(rival, own)| rival / own);
+        }
         let key = |row: &Row| {
             (
                 row.dataset,
                 row.network.clone(),
                 order_of(row.method),
                 row.blocks.clone(),
+                row.settings.clone(),
             )
         };
         rows.sort_by_key(key);
         Self { rows }
-    }
-
-    /// As Markdown: our runs, then the paper's rows of the same data sets.
-    pub fn to_markdown(&self) -> String {
-        let mut text = String::from(
-            "| data | network | method | blocks | error, % (mean ± sd, seeds) | by block, % | epochs | images (test) | parameters: stored | free | inference | published, % |\n\
-             |---|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-        );
-        for row in &self.rows {
-            let counts = row.parameters;
-            let _written = writeln!(
-                text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} ({}) | {} | {} | {} | {} |",
-                row.dataset.title(),
-                row.network,
-                row.method,
-                row.blocks,
-                spread(row),
-                numbers(&row.by_block),
-                row.epochs,
-                thousands(row.n_training),
-                thousands(row.n_test),
-                thousands(counts.stored),
-                thousands(counts.degrees_of_freedom),
-                thousands(counts.composed - counts.auxiliary_heads),
-                row.published_percent
-                    .map_or("–".into(), |error| format!("{error:.2} (published)")),
-            );
-        }
-        let datasets: std::collections::BTreeSet<Dataset> =
-            self.rows.iter().map(|row| row.dataset).collect();
-        let quoted: Vec<_> = ROWS
-            .iter()
-            .filter(|row| datasets.contains(&row.dataset))
-            .collect();
-        if !quoted.is_empty() {
-            text.push_str(
-                "\nAs published (arXiv 2508.01219, tables 1, 2 and 4; quoted, not run: other recipes, whole networks and data sets), error, %:\n\n",
-            );
-            let names: Vec<&str> = NETWORKS.iter().map(|name| name.title()).collect();
-            let _written = writeln!(
-                text,
-                "| data | method (published) | {} |\n|---|---|--:|--:|--:|",
-                names.join(" | ")
-            );
-            for row in quoted {
-                let cell =
-                    |error: &Option<f64>| error.map_or("–".into(), |error| format!("{error:.2}"));
-                let cells: Vec<String> = row.error_percent.iter().map(cell).collect();
-                let _written = writeln!(
-                    text,
-                    "| {} | {} | {} |",
-                    row.dataset.title(),
-                    row.method,
-                    cells.join(" | ")
-                );
-            }
-        }
-        text
-    }
-
-    /// As comma-separated values: a line for each of our rows (`source` is `runs`) and each published figure (`published`).
-    ///
-    /// # Errors
-    /// [`Error::Data`] where a line cannot be made.
-    pub fn to_csv(&self) -> Result<String, Error> {
-        let mut out = csv::Writer::from_writer(Vec::new());
-        let failed = |error: csv::Error| Error::Data(error.to_string());
-        out.write_record([
-            "source",
-            "dataset",
-            "network",
-            "method",
-            "blocks",
-            "error_percent",
-            "sd",
-            "n_seeds",
-            "by_block",
-            "epochs",
-            "n_training",
-            "n_test",
-            "stored",
-            "degrees_of_freedom",
-            "inference",
-        ])
-        .map_err(failed)?;
-        for row in &self.rows {
-            let counts = row.parameters;
-            out.write_record([
-                "runs".to_owned(),
-                row.dataset.title().to_owned(),
-                row.network.clone(),
-                row.method.to_owned(),
-                row.blocks.clone(),
-                row.mean.to_string(),
-                row.sd.map(|sd| sd.to_string()).unwrap_or_default(),
-                row.error_percent.len().to_string(),
-                row.by_block
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(" "),
-                row.epochs.to_string(),
-                row.n_training.to_string(),
-                row.n_test.to_string(),
-                counts.stored.to_string(),
-                counts.degrees_of_freedom.to_string(),
-                (counts.composed - counts.auxiliary_heads).to_string(),
-            ])
-            .map_err(failed)?;
-        }
-        let datasets: std::collections::BTreeSet<Dataset> =
-            self.rows.iter().map(|row| row.dataset).collect();
-        for row in ROWS.iter().filter(|row| datasets.contains(&row.dataset)) {
-            for (network, error) in NETWORKS.iter().zip(row.error_percent) {
-                let Some(error) = error else { continue };
-                let mut record = vec![
-                    "published".to_owned(),
-                    row.dataset.title().to_owned(),
-                    network.title().to_owned(),
-                    row.method.to_owned(),
-                    String::new(),
-                    error.to_string(),
-                ];
-                record.resize(15, String::new());
-                out.write_record(record).map_err(failed)?;
-            }
-        }
-        let bytes = out
-            .into_inner()
-            .map_err(|error| Error::Data(error.to_string()))?;
-        String::from_utf8(bytes).map_err(|error| Error::Data(error.to_string()))
     }
 }
 
@@ -233,13 +131,75 @@ fn without_seed(config: &VisionConfig) -> VisionConfig {
     same.train.checkpoint.every_minutes = 0.0;
     same.train.checkpoint.keep = 1;
     same.data.root.clear();
+    if of_method(same.train.method).is_none() {
+        // The name says nothing that the keys don't say.
+        same.train.method = Method::Custom;
+    }
+    if has_one_head(same.train.regime) {
+        // Without heads that only train their settings have no effect.
+        same.model.cuts = Cuts::Named(NamedCuts::Published);
+        same.model.head = HeadKind::GapLinear;
+        same.train.auxiliary = AuxiliaryConfig::task_alone();
+    }
     same
 }
 
-/// Form of the weights and regime, as the paper calls them.
+/// Whether no head is there but the last one.
+fn has_one_head(regime: Regime) -> bool {
+    match regime {
+        Regime::Backprop | Regime::DirectFeedback => true,
+        Regime::Local | Regime::DeepSupervision => false,
+    }
+}
+
+/// Backprop through dense weights and nothing else.
+fn is_plain(config: &VisionConfig) -> bool {
+    config.model.weights == WeightForm::Dense
+        && config.train.regime == Regime::Backprop
+        && config.train.penalty == WeightPenalty::None
+}
+
+/// Whether a step takes as many images of the same size through the same trunk.
+fn same_work(a: &VisionConfig, b: &VisionConfig) -> bool {
+    let network =
+        |config: &VisionConfig| (config.model.name, config.model.stem, config.model.width);
+    let step = |config: &VisionConfig| {
+        let (data, train) = (&config.data, &config.train);
+        (data.dataset, data.side, train.batch_size, train.accumulate)
+    };
+    network(a) == network(b) && step(a) == step(b)
+}
+
+/// A method whose name says more than form, regime and penalty do, as its paper calls it.
+fn of_method(method: Method) -> Option<&'static str> {
+    match method {
+        Method::Bwbpf => Some("BWBPF"),
+        Method::MonoForward => Some("Mono-Forward"),
+        Method::Dgl => Some("DGL"),
+        Method::Predsim => Some("predsim"),
+        Method::Auglocal => Some("AugLocal"),
+        Method::Custom
+        | Method::Backprop
+        | Method::Enn
+        | Method::EnnLocal
+        | Method::DeepSupervision
+        | Method::Dfa
+        | Method::Ocnn
+        | Method::Srip => None,
+    }
+}
+
+/// Its own name, or form of the weights and regime as the paper calls them.
 fn method(config: &VisionConfig) -> &'static str {
+    if let Some(name) = of_method(config.train.method) {
+        return name;
+    }
     match (config.model.weights, config.train.regime) {
-        (WeightForm::Dense, Regime::Backprop) => "BP",
+        (WeightForm::Dense, Regime::Backprop) => match config.train.penalty {
+            WeightPenalty::None => "BP",
+            WeightPenalty::Ocnn { .. } => "OCNN",
+            WeightPenalty::Srip { .. } => "SRIP",
+        },
         (WeightForm::Eigen, Regime::Backprop) => "ENN",
         (WeightForm::EigenFilters { .. }, Regime::Backprop) => "DeCEF",
         (WeightForm::EigenFilters { .. }, Regime::Local) => "local, eigen filters",
@@ -258,12 +218,20 @@ fn method(config: &VisionConfig) -> &'static str {
     }
 }
 
+/// Backprop first, then what gives it up.
 fn order_of(method: &str) -> usize {
     let known = [
         "BP",
+        "OCNN",
+        "SRIP",
         "ENN",
         "deep supervision, dense",
         "deep supervision, eigen",
+        "BWBPF",
+        "Mono-Forward",
+        "DGL",
+        "predsim",
+        "AugLocal",
         "local, dense",
         "ENN-ℓ",
     ];
@@ -273,7 +241,7 @@ fn order_of(method: &str) -> usize {
         .unwrap_or(known.len())
 }
 
-fn row(config: &VisionConfig, members: &[&Entry]) -> Row {
+fn row(config: &VisionConfig, members: &[&Entry], settings: String) -> Row {
     let model = &config.model;
     let errors: Vec<f64> = members
         .iter()
@@ -310,13 +278,21 @@ fn row(config: &VisionConfig, members: &[&Entry]) -> Row {
         network: format!("{}{width}", model.name.title()),
         method: method(config),
         blocks,
+        settings,
         mean,
         sd: (errors.len() > 1).then(|| (sum_of_squares / (n - 1.0)).sqrt()),
         error_percent: errors,
         by_block: (0..n_blocks).map(of_block).collect(),
+        together: mean_of(
+            evaluations()
+                .filter(|evaluation| evaluation.error_percent_from_block.len() > 1)
+                .map(|evaluation| evaluation.error_percent_from_block[0]),
+        ),
         epochs: config.train.epochs,
         n_training: first.map_or(0, |evaluation| evaluation.n_training),
         n_test: first.map_or(0, |evaluation| evaluation.n),
+        seconds_per_step: mean_of(members.iter().filter_map(|entry| entry.seconds_per_step)),
+        speed_up: None,
         parameters: first
             .map(|evaluation| evaluation.parameters)
             .unwrap_or_default(),
@@ -324,6 +300,11 @@ fn row(config: &VisionConfig, members: &[&Entry]) -> Row {
             .then(|| published::error_percent(config.data.dataset, model.name, method(config)))
             .flatten(),
     }
+}
+
+fn mean_of(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn name_of(cuts: NamedCuts) -> &'static str {
@@ -348,31 +329,6 @@ fn heads_of(config: &VisionConfig) -> String {
         }
         _ => format!("{heads}{similarity}"),
     }
-}
-
-fn spread(row: &Row) -> String {
-    match row.sd {
-        Some(sd) => format!("{:.2} ± {sd:.2} ({})", row.mean, row.error_percent.len()),
-        None => format!("{:.2} (1)", row.mean),
-    }
-}
-
-fn numbers(values: &[f64]) -> String {
-    let texts: Vec<String> = values.iter().map(|value| format!("{value:.2}")).collect();
-    texts.join(" ")
-}
-
-/// `1,234,567`.
-fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -403,6 +359,7 @@ mod tests {
                     auxiliary_heads: 100,
                 },
             },
+            seconds_per_step: None,
         }
     }
 
@@ -430,6 +387,87 @@ mod tests {
             text.contains("31.00 ± 1.41 (2)") && text.contains("1,234,567"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_step_is_compared_with_that_of_dense_backprop_of_the_same_network() {
+        let timed = |changes: &[&str], seconds| Entry {
+            seconds_per_step: Some(seconds),
+            ..entry(changes, 30.0)
+        };
+        let plain = ["train.regime=backprop", "model.weights=dense"];
+        let lambda = "train.orthogonality.weight=0.01";
+        let table = Table::of(&[
+            timed(&[&plain[..], &["train.seed=1"]].concat(), 2.0),
+            timed(&[&plain[..], &["train.seed=2"]].concat(), 4.0),
+            // Of another penalty, which changes nothing for the rival; and of another network, which has none.
+            timed(&[lambda], 1.5),
+            timed(&["model.width=0.25"], 1.0),
+        ]);
+        let found: Vec<(&str, Option<f64>)> =
+            table.rows.iter().map(|r| (r.method, r.speed_up)).collect();
+        // (2 + 4) / 2 = 3 s of the rival.
+        assert_eq!(
+            found,
+            [("BP", Some(1.0)), ("ENN-ℓ", Some(2.0)), ("ENN-ℓ", None)]
+        );
+        assert!(
+            table.rows[1].settings.contains(lambda),
+            "{}",
+            table.rows[1].settings
+        );
+        let text = table.to_markdown();
+        assert!(
+            text.contains("| 3.000 | 1.00 |") && text.contains("| 1.500 | 2.00 |"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn rows_say_what_settings_they_do_not_share_and_heads_of_backprop_make_no_row() {
+        let table = Table::of(&[
+            entry(&["train.regime=backprop", "model.head=gap-linear"], 20.0),
+            entry(&["train.regime=backprop", "train.seed=2"], 22.0),
+            entry(&["train.method=dgl"], 30.0),
+            entry(&["train.method=srip"], 25.0),
+        ]);
+        let found: Vec<(&str, &str)> = table
+            .rows
+            .iter()
+            .map(|r| (r.method, r.settings.as_str()))
+            .collect();
+        let expected = [
+            ("SRIP", "train.penalty.srip.weight=0.01"),
+            ("ENN", ""),
+            ("DGL", ""),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(table.rows[1].error_percent, [20.0, 22.0]);
+    }
+
+    #[test]
+    fn a_figure_names_each_row_and_marks_what_is_published() {
+        let whole = ["model.name=resnet50", "model.width=1.0", "data.per_class=0"];
+        let dense: Vec<&str> = whole
+            .iter()
+            .copied()
+            .chain(["train.method=backprop"])
+            .collect();
+        let svg = Table::of(&[entry(&whole, 30.0), entry(&dense, 12.5)])
+            .to_svg()
+            .unwrap();
+        for part in [
+            "<svg",
+            "CIFAR-10 · ResNet-50",
+            "ENN-ℓ · stages",
+            "12.50",
+            "published, quoted",
+            "</svg>",
+        ] {
+            assert!(svg.contains(part), "{part}: {svg}");
+        }
+        // Both rows have a published error, in a color of its own.
+        assert_eq!(svg.matches("#D55E00").count(), 2, "{svg}");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! `brainage vision`: image classification on the engine that trains brain networks.
 
+pub mod ablate;
+pub mod curves;
 pub mod eval;
+pub mod inspect;
 pub mod quantize;
 pub mod study;
 pub mod table;
@@ -32,10 +35,18 @@ pub enum Action {
     ///
     /// The same command goes on where it was stopped, and leaves finished runs alone.
     Study(study::Args),
+    /// Train with other penalties on bases, numbers of blocks or cuts, and compare
+    ///
+    /// A study of one or two settings; it goes on where it was stopped, too.
+    Ablate(ablate::Args),
     /// Judge the model of a run on the test images, each block's head by itself
     Eval(eval::Args),
     /// Judge the model of a run with fewer bits a weight, by rounding and by COMQ
     Quantize(quantize::Args),
+    /// Singular values by layer, correlation of channels by head, and how orthonormal bases are, of the model of a run
+    Inspect(inspect::Args),
+    /// Losses and errors of each head of runs, epoch by epoch, as comma-separated values
+    Curves(curves::Args),
     /// Error by method, network and data set, with published figures beside those of runs
     Table(table::Args),
 }
@@ -44,8 +55,12 @@ impl Args {
     /// Whether Ctrl-C lets the command finish and save what is in hand.
     pub(super) fn stops_cleanly(&self) -> bool {
         match self.action {
-            Action::Train(_) | Action::Study(_) => true,
-            Action::Eval(_) | Action::Quantize(_) | Action::Table(_) => false,
+            Action::Train(_) | Action::Study(_) | Action::Ablate(_) => true,
+            Action::Eval(_)
+            | Action::Quantize(_)
+            | Action::Inspect(_)
+            | Action::Curves(_)
+            | Action::Table(_) => false,
         }
     }
 }
@@ -58,6 +73,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     match &args.action {
         Action::Train(args) => train::run(args, context),
         Action::Study(args) => study::run(args, context),
+        Action::Ablate(args) => ablate::run(args, context),
+        Action::Inspect(args) => inspect::run(args, context),
+        Action::Curves(args) => curves::run(args, context),
         Action::Eval(args) => eval::run(args, context),
         Action::Quantize(args) => quantize::run(args, context),
         Action::Table(args) => table::run(args, context),

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use brainage_pipelines::atomic::write_atomically;
 
+use crate::Error;
+use crate::engine::event::Event;
 use crate::run::dir::RunDir;
+use crate::run::metrics_log;
+use crate::vision::curves::seconds_per_step;
 use crate::vision::evaluation::ClassifierEvaluation;
 use crate::vision::table::{Entry, Table};
 
@@ -13,7 +17,7 @@ use super::train::read_config;
 
 /// Options of `vision table`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  brainage vision table runs/* --csv table.csv")]
+#[command(after_help = "Example:\n  brainage vision table runs/* --csv table.csv --svg table.svg")]
 pub struct Args {
     /// Run folders; those that are not finished are left out, with a word
     #[arg(value_name = "RUNS", required = true)]
@@ -21,12 +25,15 @@ pub struct Args {
     /// Also as comma-separated values
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Also as a figure: bars of test errors
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 /// Prints the table as Markdown.
 ///
 /// # Errors
-/// Where no run is finished, or the file cannot be written.
+/// Where no run is finished, or a file cannot be written.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let printer = &context.printer;
     let mut entries = Vec::new();
@@ -36,21 +43,38 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             printer.warning(&format!("not finished, left out: `{}`", folder.display()));
             continue;
         }
-        entries.push(Entry {
-            config: read_config(&run)?,
-            evaluation: ClassifierEvaluation::read(&run.evaluation())?,
-        });
+        entries.push(entry(&run)?);
     }
     if entries.is_empty() {
         let hint = "a training writes evaluation.json at its end; continue it with `brainage vision train --resume RUN`";
         return Err(CliError::failed("no run has an evaluation", hint).into());
     }
     let table = Table::of(&entries);
-    if let Some(path) = &args.csv {
-        let csv = table.to_csv()?;
-        write_atomically(path, |out| out.write_all(csv.as_bytes()))?;
+    for (path, text) in [(&args.csv, table.to_csv()?), (&args.svg, table.to_svg()?)] {
+        if let Some(path) = path {
+            write_atomically(path, |out| out.write_all(text.as_bytes()))?;
+        }
     }
     printer.object(&table)?;
     printer.line(table.to_markdown().trim_end())?;
     Ok(ExitStatus::Done)
+}
+
+/// A finished run.
+pub(super) fn entry(run: &RunDir) -> anyhow::Result<Entry> {
+    Ok(Entry {
+        config: read_config(run)?,
+        evaluation: ClassifierEvaluation::read(&run.evaluation())?,
+        seconds_per_step: seconds_per_step(&events(run)?),
+    })
+}
+
+/// What a run's log tells; nothing where it has none.
+pub(super) fn events(run: &RunDir) -> Result<Vec<Event>, Error> {
+    let path = run.metrics();
+    if path.is_file() {
+        metrics_log::read(&path)
+    } else {
+        Ok(Vec::new())
+    }
 }
