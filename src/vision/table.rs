@@ -178,14 +178,16 @@ fn of_method(method: Method) -> Option<&'static str> {
         Method::Dgl => Some("DGL"),
         Method::Predsim => Some("predsim"),
         Method::Auglocal => Some("AugLocal"),
+        Method::Dfa => Some("DFA"),
+        Method::Dropcov => Some("DropCov"),
         Method::Custom
         | Method::Backprop
         | Method::Enn
         | Method::EnnLocal
         | Method::DeepSupervision
-        | Method::Dfa
         | Method::Ocnn
-        | Method::Srip => None,
+        | Method::Srip
+        | Method::Decef => None,
     }
 }
 
