@@ -95,3 +95,13 @@ pub fn error_percent(dataset: Dataset, network: ImageModelName, method: &str) ->
         .find(|row| row.dataset == dataset && row.method == method)?;
     row.error_percent[column]
 }
+
+/// Training images of a whole data set; none for folders, which are whole by themselves.
+pub fn n_training(dataset: Dataset) -> Option<usize> {
+    match dataset {
+        Cifar10 | Cifar100 => Some(50_000),
+        TinyImagenet => Some(100_000),
+        Imagenet => Some(1_281_167),
+        Dataset::Folder => None,
+    }
+}

@@ -1,6 +1,7 @@
 //! Runs as a table: error by data set, network and method, over seeds; published figures beside them, marked as such.
 
 mod chart;
+mod names;
 mod settings;
 mod text;
 
@@ -16,6 +17,7 @@ use crate::models::head::HeadKind;
 use crate::models::{Cuts, NamedCuts, ParameterCounts, Regime};
 use crate::nn::weight::WeightForm;
 use crate::nn::weight_penalty::WeightPenalty;
+use names::{blocks_of, method, of_method, order_of};
 use settings::{Settings, different, settings};
 
 /// A finished run.
@@ -157,6 +159,7 @@ fn is_plain(config: &VisionConfig) -> bool {
     config.model.weights == WeightForm::Dense
         && config.train.regime == Regime::Backprop
         && config.train.penalty == WeightPenalty::None
+        && config.model.last_head == HeadKind::last_of_images()
 }
 
 /// Whether a step takes as many images of the same size through the same trunk.
@@ -168,79 +171,6 @@ fn same_work(a: &VisionConfig, b: &VisionConfig) -> bool {
         (data.dataset, data.side, train.batch_size, train.accumulate)
     };
     network(a) == network(b) && step(a) == step(b)
-}
-
-/// A method whose name says more than form, regime and penalty do, as its paper calls it.
-fn of_method(method: Method) -> Option<&'static str> {
-    match method {
-        Method::Bwbpf => Some("BWBPF"),
-        Method::MonoForward => Some("Mono-Forward"),
-        Method::Dgl => Some("DGL"),
-        Method::Predsim => Some("predsim"),
-        Method::Auglocal => Some("AugLocal"),
-        Method::Dfa => Some("DFA"),
-        Method::Dropcov => Some("DropCov"),
-        Method::Custom
-        | Method::Backprop
-        | Method::Enn
-        | Method::EnnLocal
-        | Method::DeepSupervision
-        | Method::Ocnn
-        | Method::Srip
-        | Method::Decef => None,
-    }
-}
-
-/// Its own name, or form of the weights and regime as the paper calls them.
-fn method(config: &VisionConfig) -> &'static str {
-    if let Some(name) = of_method(config.train.method) {
-        return name;
-    }
-    match (config.model.weights, config.train.regime) {
-        (WeightForm::Dense, Regime::Backprop) => match config.train.penalty {
-            WeightPenalty::None => "BP",
-            WeightPenalty::Ocnn { .. } => "OCNN",
-            WeightPenalty::Srip { .. } => "SRIP",
-        },
-        (WeightForm::Eigen, Regime::Backprop) => "ENN",
-        (WeightForm::EigenFilters { .. }, Regime::Backprop) => "DeCEF",
-        (WeightForm::EigenFilters { .. }, Regime::Local) => "local, eigen filters",
-        (WeightForm::EigenFilters { .. }, Regime::DeepSupervision) => {
-            "deep supervision, eigen filters"
-        }
-        (WeightForm::EigenFilters { .. }, Regime::DirectFeedback) => {
-            "direct feedback, eigen filters"
-        }
-        (WeightForm::Dense, Regime::Local) => "local, dense",
-        (WeightForm::Eigen, Regime::Local) => "ENN-ℓ",
-        (WeightForm::Dense, Regime::DeepSupervision) => "deep supervision, dense",
-        (WeightForm::Eigen, Regime::DeepSupervision) => "deep supervision, eigen",
-        (WeightForm::Dense, Regime::DirectFeedback) => "direct feedback, dense",
-        (WeightForm::Eigen, Regime::DirectFeedback) => "direct feedback, eigen",
-    }
-}
-
-/// Backprop first, then what gives it up.
-fn order_of(method: &str) -> usize {
-    let known = [
-        "BP",
-        "OCNN",
-        "SRIP",
-        "ENN",
-        "deep supervision, dense",
-        "deep supervision, eigen",
-        "BWBPF",
-        "Mono-Forward",
-        "DGL",
-        "predsim",
-        "AugLocal",
-        "local, dense",
-        "ENN-ℓ",
-    ];
-    known
-        .iter()
-        .position(|name| *name == method)
-        .unwrap_or(known.len())
 }
 
 fn row(config: &VisionConfig, members: &[&Entry], settings: String) -> Row {
@@ -263,18 +193,14 @@ fn row(config: &VisionConfig, members: &[&Entry], settings: String) -> Row {
             .sum::<f64>()
             / n
     };
-    let is_whole = model.width == 1.0 && config.data.per_class == 0;
     let width = if model.width == 1.0 {
         String::new()
     } else {
         format!(" ×{}", model.width)
     };
-    let blocks = match (config.train.regime, &model.cuts) {
-        (Regime::Backprop | Regime::DirectFeedback, _) => String::new(),
-        (_, Cuts::Named(name)) => format!("{} ({})", name_of(*name), heads_of(config)),
-        (_, Cuts::Before(cuts)) => format!("{cuts:?} ({})", heads_of(config)),
-    };
+    let blocks = blocks_of(config);
     let first = members.first().map(|entry| &entry.evaluation);
+    let n_training = first.map_or(0, |evaluation| evaluation.n_training);
     Row {
         dataset: config.data.dataset,
         network: format!("{}{width}", model.name.title()),
@@ -291,46 +217,30 @@ fn row(config: &VisionConfig, members: &[&Entry], settings: String) -> Row {
                 .map(|evaluation| evaluation.error_percent_from_block[0]),
         ),
         epochs: config.train.epochs,
-        n_training: first.map_or(0, |evaluation| evaluation.n_training),
+        n_training,
         n_test: first.map_or(0, |evaluation| evaluation.n),
         seconds_per_step: mean_of(members.iter().filter_map(|entry| entry.seconds_per_step)),
         speed_up: None,
         parameters: first
             .map(|evaluation| evaluation.parameters)
             .unwrap_or_default(),
-        published_percent: is_whole
+        published_percent: is_whole(config, n_training)
             .then(|| published::error_percent(config.data.dataset, model.name, method(config)))
             .flatten(),
     }
 }
 
+/// Whether a whole network learned from all images that are not held out. Those are drawn one by one, so their share is about
+/// that of the config.
+fn is_whole(config: &VisionConfig, n_training: usize) -> bool {
+    let learning = 1.0 - config.data.validation;
+    let has_all = |n: usize| n_training as f64 > 0.98 * learning * n as f64;
+    config.model.width == 1.0 && published::n_training(config.data.dataset).is_some_and(has_all)
+}
+
 fn mean_of(values: impl Iterator<Item = f64>) -> Option<f64> {
     let values: Vec<f64> = values.collect();
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-fn name_of(cuts: NamedCuts) -> &'static str {
-    match cuts {
-        NamedCuts::Published => "stages",
-        NamedCuts::Units => "units",
-        NamedCuts::Balanced => "balanced",
-    }
-}
-
-/// The heads that only train, and what they learn besides the classes.
-fn heads_of(config: &VisionConfig) -> String {
-    let heads = config.model.head.title();
-    let auxiliary = config.train.auxiliary;
-    let similarity = match auxiliary.similarity {
-        0.0 => String::new(),
-        share => format!(", similarity {share}"),
-    };
-    match config.train.regime {
-        Regime::DeepSupervision if auxiliary.weight != 1.0 => {
-            format!("{heads}{similarity}, weight {}", auxiliary.weight)
-        }
-        _ => format!("{heads}{similarity}"),
-    }
 }
 
 #[cfg(test)]
@@ -363,6 +273,14 @@ mod tests {
             },
             seconds_per_step: None,
         }
+    }
+
+    /// A ResNet-50 that learned from all of CIFAR-10.
+    fn whole(changes: &[&str]) -> Entry {
+        let network = ["model.name=resnet50", "model.width=1.0"];
+        let mut entry = entry(&[&network[..], changes].concat(), 30.0);
+        entry.evaluation.n_training = 45_100;
+        entry
     }
 
     #[test]
@@ -449,20 +367,13 @@ mod tests {
 
     #[test]
     fn a_figure_names_each_row_and_marks_what_is_published() {
-        let whole = ["model.name=resnet50", "model.width=1.0", "data.per_class=0"];
-        let dense: Vec<&str> = whole
-            .iter()
-            .copied()
-            .chain(["train.method=backprop"])
-            .collect();
-        let svg = Table::of(&[entry(&whole, 30.0), entry(&dense, 12.5)])
-            .to_svg()
-            .unwrap();
+        let rows = [whole(&[]), whole(&["train.method=backprop"])];
+        let svg = Table::of(&rows).to_svg().unwrap();
         for part in [
             "<svg",
             "CIFAR-10 · ResNet-50",
             "ENN-ℓ · stages",
-            "12.50",
+            "30.00",
             "published, quoted",
             "</svg>",
         ] {
@@ -474,10 +385,12 @@ mod tests {
 
     #[test]
     fn a_published_figure_stands_only_beside_the_whole_network_and_is_marked() {
-        let narrow = Table::of(&[entry(&["model.name=resnet50"], 30.0)]);
-        assert_eq!(narrow.rows[0].published_percent, None);
-        let whole = ["model.name=resnet50", "model.width=1.0", "data.per_class=0"];
-        let table = Table::of(&[entry(&whole, 30.0)]);
+        let mut of_a_part = whole(&[]);
+        of_a_part.evaluation.n_training = 9000;
+        for part in [whole(&["model.width=0.5"]), of_a_part] {
+            assert_eq!(Table::of(&[part]).rows[0].published_percent, None);
+        }
+        let table = Table::of(&[whole(&[])]);
         assert_eq!(table.rows[0].published_percent, Some(4.12));
         assert!(table.to_markdown().contains("4.12 (published)"));
         let csv = table.to_csv().unwrap();

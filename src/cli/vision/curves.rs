@@ -30,7 +30,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let mut points = Vec::new();
     for folder in &args.runs {
         let run = RunDir::open(folder.clone())?;
-        points.extend(curve_points(&folder.display().to_string(), &events(&run)?));
+        // `runs/one/` is `runs/one`.
+        let name: PathBuf = folder.components().collect();
+        points.extend(curve_points(&name.display().to_string(), &events(&run)?));
     }
     if points.is_empty() {
         let hint = "a training enters each epoch into metrics.jsonl when it is done";

@@ -1,0 +1,116 @@
+//! How rows of a table are named: method, blocks and heads.
+
+use super::super::config::VisionConfig;
+use crate::config::method::Method;
+use crate::models::{Cuts, NamedCuts, Regime};
+use crate::nn::weight::WeightForm;
+use crate::nn::weight_penalty::WeightPenalty;
+
+/// A method whose name says more than form, regime and penalty do, as its paper calls it.
+pub(super) fn of_method(method: Method) -> Option<&'static str> {
+    match method {
+        Method::Bwbpf => Some("BWBPF"),
+        Method::MonoForward => Some("Mono-Forward"),
+        Method::Dgl => Some("DGL"),
+        Method::Predsim => Some("predsim"),
+        Method::Auglocal => Some("AugLocal"),
+        Method::Dfa => Some("DFA"),
+        Method::Dropcov => Some("DropCov"),
+        Method::Custom
+        | Method::Backprop
+        | Method::Enn
+        | Method::EnnLocal
+        | Method::DeepSupervision
+        | Method::Ocnn
+        | Method::Srip
+        | Method::Decef => None,
+    }
+}
+
+/// Its own name, or form of the weights and regime as the paper calls them.
+pub(super) fn method(config: &VisionConfig) -> &'static str {
+    if let Some(name) = of_method(config.train.method) {
+        return name;
+    }
+    match (config.model.weights, config.train.regime) {
+        (WeightForm::Dense, Regime::Backprop) => match config.train.penalty {
+            WeightPenalty::None => "BP",
+            WeightPenalty::Ocnn { .. } => "OCNN",
+            WeightPenalty::Srip { .. } => "SRIP",
+        },
+        (WeightForm::Eigen, Regime::Backprop) => "ENN",
+        (WeightForm::EigenFilters { .. }, Regime::Backprop) => "DeCEF",
+        (WeightForm::EigenFilters { .. }, Regime::Local) => "local, eigen filters",
+        (WeightForm::EigenFilters { .. }, Regime::DeepSupervision) => {
+            "deep supervision, eigen filters"
+        }
+        (WeightForm::EigenFilters { .. }, Regime::DirectFeedback) => {
+            "direct feedback, eigen filters"
+        }
+        (WeightForm::Dense, Regime::Local) => "local, dense",
+        (WeightForm::Eigen, Regime::Local) => "ENN-ℓ",
+        (WeightForm::Dense, Regime::DeepSupervision) => "deep supervision, dense",
+        (WeightForm::Eigen, Regime::DeepSupervision) => "deep supervision, eigen",
+        (WeightForm::Dense, Regime::DirectFeedback) => "direct feedback, dense",
+        (WeightForm::Eigen, Regime::DirectFeedback) => "direct feedback, eigen",
+    }
+}
+
+/// Backprop first, then what gives it up.
+pub(super) fn order_of(method: &str) -> usize {
+    let known = [
+        "BP",
+        "OCNN",
+        "SRIP",
+        "DeCEF",
+        "DropCov",
+        "ENN",
+        "deep supervision, dense",
+        "deep supervision, eigen",
+        "BWBPF",
+        "Mono-Forward",
+        "DGL",
+        "predsim",
+        "AugLocal",
+        "DFA",
+        "local, dense",
+        "ENN-ℓ",
+    ];
+    known
+        .iter()
+        .position(|name| *name == method)
+        .unwrap_or(known.len())
+}
+
+/// Where the network is cut, and the heads of its blocks; nothing where it has one head.
+pub(super) fn blocks_of(config: &VisionConfig) -> String {
+    match (config.train.regime, &config.model.cuts) {
+        (Regime::Backprop | Regime::DirectFeedback, _) => String::new(),
+        (_, Cuts::Named(name)) => format!("{} ({})", name_of(*name), heads_of(config)),
+        (_, Cuts::Before(cuts)) => format!("{cuts:?} ({})", heads_of(config)),
+    }
+}
+
+fn name_of(cuts: NamedCuts) -> &'static str {
+    match cuts {
+        NamedCuts::Published => "stages",
+        NamedCuts::Units => "units",
+        NamedCuts::Balanced => "balanced",
+    }
+}
+
+/// The heads that only train, and what they learn besides the classes.
+fn heads_of(config: &VisionConfig) -> String {
+    let heads = config.model.head.title();
+    let auxiliary = config.train.auxiliary;
+    let similarity = match auxiliary.similarity {
+        0.0 => String::new(),
+        share => format!(", similarity {share}"),
+    };
+    match config.train.regime {
+        Regime::DeepSupervision if auxiliary.weight != 1.0 => {
+            format!("{heads}{similarity}, weight {}", auxiliary.weight)
+        }
+        _ => format!("{heads}{similarity}"),
+    }
+}
