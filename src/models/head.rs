@@ -240,8 +240,8 @@ impl Head {
     /// The head behind units of its own, which turn features with `channels` channels into what its shape says.
     pub(super) fn behind(self, copies: Vec<Unit>, channels: usize) -> Self {
         Self {
-            copies,
             channels,
+            copies,
             ..self
         }
     }

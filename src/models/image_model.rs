@@ -315,7 +315,7 @@ impl ImageModelConfig {
                     parts,
                     draw.regime,
                     |unit| self.residual_unit(unit, &shapes, draw),
-                    |place| self.head(place, &channels_after, &copy, draw),
+                    |place| self.head(place, &channels_after, copy, draw),
                 )
             }
             Family::Transformer(heads) => {
@@ -332,7 +332,7 @@ impl ImageModelConfig {
                     parts,
                     draw.regime,
                     |unit| self.transformer_unit(unit, shape, draw),
-                    |place| self.head(place, &|_| shape.width, &copy, draw),
+                    |place| self.head(place, &|_| shape.width, copy, draw),
                 )
             }
         })

@@ -291,7 +291,7 @@ impl Network {
         };
         let blocks = self.blocks.into_iter().enumerate();
         let blocks =
-            blocks.map(|(number, block)| block.map_auxiliary_heads(number == last, &branched));
+            blocks.map(|(number, block)| block.map_auxiliary_heads(number == last, branched));
         Self {
             blocks: blocks.collect(),
         }

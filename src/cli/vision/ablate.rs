@@ -78,7 +78,8 @@ fn refuse_without_effect(args: &Args, config: &VisionConfig) -> Result<(), CliEr
         Regime::Local | Regime::DeepSupervision => true,
         Regime::Backprop | Regime::DirectFeedback => false,
     };
-    if !(args.blocks.is_empty() && args.cuts.is_empty()) && !is_cut {
+    let asks_for_cuts = !args.blocks.is_empty() || !args.cuts.is_empty();
+    if asks_for_cuts && !is_cut {
         return Err(CliError::usage(
             "the network is trained as one block with one head, so cuts change nothing",
             "--set train.regime=local",

@@ -34,8 +34,6 @@ pub(crate) fn refuse_first(checks: impl IntoIterator<Item = Check>) -> Result<()
 impl<L> TrainSection<L> {
     /// What the types don't say, the loss apart.
     pub(crate) fn checks(&self) -> Vec<Check> {
-        let share = |v: f64| (0.0..1.0).contains(&v);
-        let positive = |v: f64| v.is_finite() && v > 0.0;
         vec![
             ("train.epochs", self.epochs > 0, "0, expected at least 1"),
             (
@@ -53,6 +51,17 @@ impl<L> TrainSection<L> {
                 self.checkpoint.every_steps > 0,
                 "0, expected at least 1",
             ),
+        ]
+        .into_iter()
+        .chain(self.checks_of_steps())
+        .collect()
+    }
+
+    /// How parameters move, and what they move by.
+    fn checks_of_steps(&self) -> Vec<Check> {
+        let share = |v: f64| (0.0..1.0).contains(&v);
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        vec![
             (
                 "train.optimizer.learning_rate",
                 positive(self.optimizer.learning_rate),

@@ -90,7 +90,7 @@ impl DropCov {
             let kept = Tensor::<2>::ones([batch, channels], &features.device());
             features = features * dropout(kept, rate, pass).unsqueeze_dim::<3>(2);
         }
-        self.upper_triangle(covariance(features))
+        Self::upper_triangle(covariance(features))
     }
 
     /// How much each channel counts, by its mean and its neighbors'.
@@ -114,7 +114,7 @@ impl DropCov {
 
     /// # Shapes
     /// `[batch, channels, channels]` → `[batch, width]`.
-    fn upper_triangle(&self, covariance: Tensor<3>) -> Tensor<2> {
+    fn upper_triangle(covariance: Tensor<3>) -> Tensor<2> {
         let [batch, n, _] = covariance.dims();
         let places: Vec<i64> = (0..n)
             .flat_map(|i| (i..n).map(move |j| (i * n + j) as i64))

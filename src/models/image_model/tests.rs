@@ -172,7 +172,7 @@ fn cuts_fall_between_stages_or_units_and_leave_the_trunk_as_it_is() {
     let cut = drawn(&config, 16, Regime::Local, &device);
     let weights = |network: &Network| -> Vec<Vec<f32>> {
         let units = network.blocks.iter().flat_map(|block| &block.units);
-        let layers = units.flat_map(|unit| unit.layers());
+        let layers = units.flat_map(Unit::layers);
         layers
             .map(|layer| layer.weight().compose().into_data().try_into_vec().unwrap())
             .collect()
