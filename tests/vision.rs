@@ -10,7 +10,7 @@ mod program;
 use brainage::models::parameters::NamedTensors;
 use classifiers::{CONFIG, check_same_bits, config, last_error_percent, train, write_cifar10};
 use phantoms::{How, assert_same_bits};
-use program::{brainage, check_refusal};
+use program::{Answer, brainage, check_refusal};
 
 /// Two units that are shaped like later ones.
 const AUGMENTED: &str = "model.head={ augmented = { depth = 2 } }";
@@ -242,37 +242,7 @@ fn the_commands_train_judge_and_compare() {
         let answer = run(&arguments);
         assert_eq!(answer.code, Some(0), "{}", answer.stderr);
     }
-    let answer = run(&["--json", "vision", "eval", "--run", "one"]);
-    let judged: serde_json::Value = serde_json::from_str(&answer.stdout).expect("JSON");
-    assert_eq!(judged["n"], 20);
-    let by_block = judged["error_percent_by_block"]
-        .as_array()
-        .expect("numbers");
-    assert_eq!(
-        (by_block.len(), by_block.last()),
-        (4, judged.get("error_percent"))
-    );
-    assert!(
-        judged["images_per_second"]
-            .as_f64()
-            .is_some_and(|speed| speed > 0.0)
-    );
-    // Heads together: the last of the list is the last head alone, the first is what counts.
-    for name in ["deep", "augmented"] {
-        let answer = run(&[
-            "--json", "vision", "eval", "--run", name, "--heads", "ensemble",
-        ]);
-        let judged: serde_json::Value = serde_json::from_str(&answer.stdout).expect("JSON");
-        let errors = |key: &str| judged[key].as_array().expect("numbers").clone();
-        let (alone, together) = (
-            errors("error_percent_by_block"),
-            errors("error_percent_from_block"),
-        );
-        assert_eq!((alone.len(), together.len()), (4, 4), "{name}");
-        assert_eq!(alone.last(), together.last());
-        assert_eq!(together.first(), judged.get("error_percent"));
-        assert_eq!(judged["heads"], "ensemble");
-    }
+    check_judgments(&run);
     let all = ["one", "two", "deep", "augmented"];
     let files = ["--csv", "table.csv", "--svg", "table.svg"];
     let text = run(&[&["vision", "table"][..], &all, &files].concat()).stdout;
@@ -310,4 +280,39 @@ fn the_commands_train_judge_and_compare() {
     ]);
     check_refusal(&refused, 1, &["nothing", "--data"]);
     assert!(!folder.path().join("three").exists());
+}
+
+/// Checks what `vision eval` says of the runs `one`, `deep` and `augmented`.
+fn check_judgments(run: &impl Fn(&[&str]) -> Answer) {
+    let answer = run(&["--json", "vision", "eval", "--run", "one"]);
+    let judged: serde_json::Value = serde_json::from_str(&answer.stdout).expect("JSON");
+    assert_eq!(judged["n"], 20);
+    let by_block = judged["error_percent_by_block"]
+        .as_array()
+        .expect("numbers");
+    assert_eq!(
+        (by_block.len(), by_block.last()),
+        (4, judged.get("error_percent"))
+    );
+    assert!(
+        judged["images_per_second"]
+            .as_f64()
+            .is_some_and(|speed| speed > 0.0)
+    );
+    // Heads together: the last of the list is the last head alone, the first is what counts.
+    for name in ["deep", "augmented"] {
+        let answer = run(&[
+            "--json", "vision", "eval", "--run", name, "--heads", "ensemble",
+        ]);
+        let judged: serde_json::Value = serde_json::from_str(&answer.stdout).expect("JSON");
+        let errors = |key: &str| judged[key].as_array().expect("numbers").clone();
+        let (alone, together) = (
+            errors("error_percent_by_block"),
+            errors("error_percent_from_block"),
+        );
+        assert_eq!((alone.len(), together.len()), (4, 4), "{name}");
+        assert_eq!(alone.last(), together.last());
+        assert_eq!(together.first(), judged.get("error_percent"));
+        assert_eq!(judged["heads"], "ensemble");
+    }
 }
