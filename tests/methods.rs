@@ -1,7 +1,5 @@
 //! What each training method promises: it learns, and resumes bit for bit.
 
-#![expect(clippy::expect_used, reason = "what fails in a helper fails its test")]
-
 mod classifiers;
 mod phantoms;
 
