@@ -5,7 +5,7 @@
 //! of a block  last head + w·Σ inner heads + λ·Σ ‖QᵀQ − I‖² + ‖PᵀP − I‖² + penalty on weights
 //! ```
 //!
-//! Further terms belong in [`Objective::of_head`], where they look at a head, or in [`WeightPenalty`], where they look at
+//! Further terms belong in `Objective::of_head`, where they look at a head, or in [`WeightPenalty`], where they look at
 //! weights.
 
 use burn::tensor::{Device, Tensor};
@@ -33,7 +33,7 @@ pub struct Objective {
     pub orthogonality: OrthogonalityConfig,
     /// What is minimized of weights besides.
     pub penalty: WeightPenalty,
-    /// Whether errors go straight to units, see [`super::feedback`].
+    /// Whether errors go straight to units, see `engine::feedback`.
     pub direct_feedback: bool,
     /// Settings of the optimizer.
     pub optimizer: OptimizerConfig,

@@ -50,7 +50,7 @@ pub enum HeadKind {
     /// that are not the last (Ma et al., "Scaling Supervised Local Learning with Augmented Auxiliary Networks", ICLR 2024,
     /// arXiv 2402.17318).
     Augmented {
-        /// Units after the first unit of the trunk, at most; see [`copied_units`].
+        /// Units after the first unit of the trunk, at most; see `copied_units`.
         depth: usize,
     },
 }

@@ -23,7 +23,7 @@ pub enum WeightForm {
     Dense,
     /// The factors Q, Λ and P.
     Eigen,
-    /// Kernels as few filters for each input channel, see [`filters`]; other layers as W itself.
+    /// Kernels as few filters for each input channel, see [`FilterWeight`]; other layers as W itself.
     EigenFilters {
         /// Share of the squares of the first draw that they hold, percent.
         percent: u8,

@@ -19,13 +19,13 @@ pub enum WeightPenalty {
     #[default]
     None,
     /// How far convolutions are from orthogonal ones: Wang et al., "Orthogonal Convolutional Neural Networks" (CVPR 2020,
-    /// arXiv 1911.12207), section 3; see [`ocnn::distance`]. Convolutions of units, but the first of the network.
+    /// arXiv 1911.12207), section 3; see `ocnn::distance`. Convolutions of units, but the first of the network.
     Ocnn {
         /// Factor; the published recipe for a ResNet-50 has 0.5.
         weight: f64,
     },
     /// The square of the spectral norm of WᵀW − I: Bansal, Chen & Wang, "Can We Gain More from Orthogonality Regularizations
-    /// in Training Deep CNNs?" (NeurIPS 2018, arXiv 1810.09102), section 2.2; see [`srip::spectral_norm`]. All layers,
+    /// in Training Deep CNNs?" (NeurIPS 2018, arXiv 1810.09102), section 2.2; see `srip::spectral_norm`. All layers,
     /// heads included.
     ///
     /// The published recipe lowers the factor in steps to 0 over the first half of the training; here it stays.
