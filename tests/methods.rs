@@ -11,7 +11,7 @@ use phantoms::How;
 fn every_method_learns_far_better_than_chance() {
     let data = tempfile::tempdir().expect("a folder");
     write_cifar10(data.path(), 30, 1);
-    for card in &METHODS {
+    let errors = METHODS.iter().map(|card| {
         let method = format!("train.method={}", card.method.name());
         let changes = [
             &method,
@@ -22,16 +22,17 @@ fn every_method_learns_far_better_than_chance() {
         let folder = tempfile::tempdir().expect("a folder");
         let config = config(data.path(), &changes);
         let trained = train(&config, How::Sequential, folder.path(), None);
-        // Guessing is wrong on 90 %; some 60 images are watched, so two standard deviations are 8 %. Feedback through random
-        // matrices learns slowest.
-        let most = if card.method == Method::Dfa {
-            75.0
-        } else {
-            60.0
-        };
-        let error = last_error_percent(&trained.events);
-        assert!(error < most, "{}: {error} %", card.method.name());
-    }
+        (card.method, last_error_percent(&trained.events))
+    });
+    let errors: Vec<(Method, f64)> = errors.collect();
+    // Guessing is wrong on 90 %; some 60 images are watched, so two standard deviations are 8 %. Rules that no gradient leaves a
+    // unit by learn slowest.
+    let most = |method| match method {
+        Method::Dfa | Method::MonoForward => 75.0,
+        _ => 60.0,
+    };
+    let is_learned = |(method, error): &(Method, f64)| *error < most(*method);
+    assert!(errors.iter().all(is_learned), "{errors:?}");
 }
 
 #[test]
