@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use brainage_kernels::recycling::Recycling;
+
+/// Training asks for the same large arrays in every step.
+#[global_allocator]
+static ALLOCATOR: Recycling = Recycling::new();
+
 fn main() -> ExitCode {
     brainage::cli::run(std::env::args_os())
 }

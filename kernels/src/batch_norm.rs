@@ -172,13 +172,13 @@ pub fn gradients(gradient: &[f32], input: &[f32], dims: Dims, of: Channels<'_>) 
 }
 
 impl Channels<'_> {
-    fn fit(&self, channels: usize) -> bool {
+    pub(crate) fn fit(&self, channels: usize) -> bool {
         [self.mean, self.variance, self.gamma, self.beta]
             .iter()
             .all(|numbers| numbers.len() >= channels)
     }
 
-    fn deviation(&self, channel: usize) -> f32 {
+    pub(crate) fn deviation(&self, channel: usize) -> f32 {
         (self.variance[channel] + self.epsilon).sqrt()
     }
 }

@@ -4,10 +4,20 @@
 //! file. Kernels use the rayon pool that they are called in, so a logical CPU device bounds them, and their results do not
 //! depend on how many threads that pool has.
 
+pub mod adam;
+pub mod attention;
 pub mod batch_norm;
 pub mod conv3d;
+pub mod dense;
+mod elementary;
+pub mod gelu;
 mod large_pages;
+pub mod layer_norm;
 pub mod mapped_file;
+mod matrix;
 pub mod max_pool3d;
+pub mod norm_relu;
 mod output;
 pub mod peak;
+pub mod recycling;
+mod sums;

@@ -1,12 +1,16 @@
 //! The most multiply-adds that this machine can do, measured: what the speed of kernels is compared with.
+#![expect(
+    clippy::inline_always,
+    reason = "so that the caller's instruction set reaches the code"
+)]
 
 use std::hint::black_box;
 use std::time::Instant;
 
+use crate::conv3d::simd::{Kernel, Level, Simd};
+
 /// Independent sums, so that no multiply-add waits for the one before.
 const SUMS: usize = 12;
-/// Numbers in a sum: an AVX2 vector of f32.
-const LANES: usize = 8;
 /// Multiply-adds on each sum in a run: a few milliseconds.
 const TURNS: usize = 1_000_000;
 /// Runs, of which the fastest counts: others may have been disturbed.
@@ -15,59 +19,41 @@ const RUNS: usize = 5;
 /// Multiply-adds of f32 in registers that the threads of the current rayon pool do at the same time, in GFLOP/s: each
 /// multiply-add counts as two operations.
 ///
-/// With AVX2 and FMA where the processor has them, as our kernels use them (one with AVX-512 can do more); elsewhere with
-/// what the compiler makes of a product and a sum. Takes about 20 ms. It is the sum of each thread's fastest run, so that a
-/// busy machine is measured as if it were a little less so.
+/// With the longest vectors that our kernels use on this processor: AVX-512, AVX2 with FMA, or what the compiler makes of a
+/// product and a sum. Takes about 20 ms. It is the sum of each thread's fastest run, so that a busy machine is measured as
+/// if it were a little less so.
 pub fn gflops() -> f64 {
     rayon::broadcast(|_| gflops_of_this_thread()).iter().sum()
 }
 
 fn gflops_of_this_thread() -> f64 {
+    let mut lanes = 0;
     let seconds = (0..RUNS).map(|_| {
         let start = Instant::now();
-        run();
+        Level::widest().run(MultiplyAdds { lanes: &mut lanes });
         start.elapsed().as_secs_f64()
     });
     let fastest = seconds.fold(f64::INFINITY, f64::min);
-    (2 * TURNS * SUMS * LANES) as f64 * 1e-9 / fastest
+    (2 * TURNS * SUMS * lanes) as f64 * 1e-9 / fastest
 }
 
-fn run() {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the processor has AVX2 and FMA.
-        #[expect(unsafe_code, reason = "instructions that not every processor has")]
-        unsafe {
-            multiply_add_avx2();
-        }
-        return;
-    }
-    multiply_add();
+struct MultiplyAdds<'a> {
+    lanes: &'a mut usize,
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn multiply_add_avx2() {
-    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps};
-    let mut sums = [_mm256_set1_ps(black_box(1.0)); SUMS];
-    let factor = _mm256_set1_ps(black_box(0.5));
-    for _ in 0..TURNS {
-        for sum in &mut sums {
-            *sum = _mm256_fmadd_ps(*sum, factor, factor);
+impl Kernel for MultiplyAdds<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        *self.lanes = S::LANES;
+        let mut sums = [simd.splat(black_box(1.0)); SUMS];
+        let factor = simd.splat(black_box(0.5));
+        for _ in 0..TURNS {
+            for sum in &mut sums {
+                *sum = simd.mul_add(*sum, factor, factor);
+            }
         }
+        black_box(sums.map(|sum| simd.sum(sum)));
     }
-    black_box(sums);
-}
-
-fn multiply_add() {
-    let mut sums = [[black_box(1.0f32); LANES]; SUMS];
-    let factor = black_box(0.5);
-    for _ in 0..TURNS {
-        for sum in sums.as_flattened_mut() {
-            *sum = *sum * factor + factor;
-        }
-    }
-    black_box(sums);
 }
 
 #[cfg(test)]

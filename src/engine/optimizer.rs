@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use brainage_kernels::adam::Step;
 use burn::module::{Module as _, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::gradients::BlockGradient;
 use crate::models::Block;
 use crate::models::parameters::NamedTensors;
+use crate::nn::adam_op::adam_step;
 
 /// Names of the parameters that decay: W itself, Λ, and how filters are mixed.
 const DECAYING: [&str; 3] = ["matrix", "lambda", "mixing"];
@@ -157,14 +159,8 @@ impl Optimizer {
         value: Tensor<1>,
         learning_rate: f64,
     ) -> Tensor<1> {
-        let decays = DECAYING
-            .iter()
-            .any(|last| name.rsplit('.').next() == Some(last));
-        let decay = if decays {
-            self.config.weight_decay
-        } else {
-            0.0
-        };
+        let decay = self.decay(name);
+        let decays = decay > 0.0;
         match self.config.name {
             OptimizerName::AdamW => {
                 let change = self.adam(name, &gradient, learning_rate);
@@ -185,6 +181,16 @@ impl Optimizer {
         }
     }
 
+    /// Decay of a parameter, 0 for those that never decay.
+    fn decay(&self, name: &str) -> f64 {
+        let last = name.rsplit('.').next();
+        if DECAYING.iter().any(|decaying| last == Some(decaying)) {
+            self.config.weight_decay
+        } else {
+            0.0
+        }
+    }
+
     fn adam(&mut self, name: &str, gradient: &Tensor<1>, learning_rate: f64) -> Tensor<1> {
         let OptimizerConfig {
             beta1,
@@ -202,6 +208,40 @@ impl Optimizer {
         let mean = first / (1.0 - beta1.powi(steps));
         let root = (second / (1.0 - beta2.powi(steps))).sqrt() + epsilon;
         mean / root * learning_rate
+    }
+
+    /// The parameter after a step of AdamW in one go, on devices that have it; the gradient is not clipped yet.
+    fn adam_at_once(
+        &mut self,
+        name: &str,
+        gradient: &Tensor<1>,
+        value: &Tensor<1>,
+        (learning_rate, clip): (f64, f64),
+    ) -> Option<Tensor<1>> {
+        let config = &self.config;
+        if config.name != OptimizerName::AdamW {
+            return None;
+        }
+        let betas = [config.beta1, config.beta2];
+        let step = Step {
+            learning_rate: learning_rate as f32,
+            decay: (learning_rate * self.decay(name)) as f32,
+            clip: clip as f32,
+            betas: betas.map(|beta| beta as f32),
+            corrections: betas.map(|beta| (1.0 - beta.powi(self.n_steps as i32)) as f32),
+            epsilon: config.epsilon as f32,
+        };
+        let keys = ["first", "second"].map(|kind| format!("{kind}.{name}"));
+        let memory = &mut self.memory;
+        let moved = adam_step(step, value, gradient, || {
+            keys.each_ref()
+                .map(|key| memory.remove(key).unwrap_or_else(|| gradient.zeros_like()))
+        });
+        let [moved, first, second] = moved?;
+        for (key, tensor) in keys.into_iter().zip([first, second]) {
+            self.memory.insert(key, tensor);
+        }
+        Some(moved)
     }
 
     fn descend(&mut self, name: &str, gradient: Tensor<1>, learning_rate: f64) -> Tensor<1> {
@@ -243,6 +283,12 @@ impl ModuleMapper for Update<'_> {
             let value = value.inner();
             let (dims, n) = (value.dims(), value.dims().iter().product::<usize>());
             let flat = value.reshape([n]);
+            let (learning_rate, clip) = (self.learning_rate, self.clip);
+            let at_once =
+                (self.optimizer).adam_at_once(&name, &gradient, &flat, (learning_rate, clip));
+            if let Some(moved) = at_once {
+                return Tensor::from_inner(moved.reshape(dims)).require_grad();
+            }
             let change = self.optimizer.change(
                 &name,
                 gradient * self.clip,
@@ -301,6 +347,32 @@ mod tests {
         for gradient in [3.0, -0.02] {
             let moved = path(config(OptimizerName::AdamW), "bias", &[gradient]);
             assert_near(&moved, &[2.0 - 0.1 * f64::from(gradient.signum())]);
+        }
+    }
+
+    #[test]
+    fn adam_at_once_moves_as_by_single_operations() {
+        let device = Device::flex();
+        let numbers = |salt: usize| -> Tensor<1> {
+            let values = (0..300).map(|i| ((i * 7919 + salt) % 101) as f32 / 50.0 - 1.0);
+            Tensor::from_data(TensorData::new(values.collect::<Vec<_>>(), [300]), &device)
+        };
+        for name in ["bias", "weight.matrix"] {
+            let config = config(OptimizerName::AdamW);
+            let (mut fused, mut parts) = (Optimizer::new(config.clone()), Optimizer::new(config));
+            let (mut a, mut b) = (numbers(1), numbers(1));
+            for salt in 2..6 {
+                (fused.n_steps, parts.n_steps) = (fused.n_steps + 1, parts.n_steps + 1);
+                let gradient = numbers(salt);
+                a = fused.adam_at_once(name, &gradient, &a, (0.1, 0.5)).unwrap();
+                b = b.clone() - parts.change(name, gradient * 0.5, b, 0.1);
+            }
+            let apart: f32 = (a - b).abs().max().into_scalar();
+            assert!(apart < 1e-6, "{name}: {apart}");
+            let keys = |optimizer: &Optimizer| -> Vec<String> {
+                optimizer.memory.keys().cloned().collect()
+            };
+            assert_eq!(keys(&fused), keys(&parts));
         }
     }
 

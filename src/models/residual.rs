@@ -7,7 +7,7 @@
 use burn::module::Module;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -145,12 +145,18 @@ impl NormedConvolution {
     }
 
     fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
-        pass.see(&self.convolution, &input);
-        self.norm.forward(self.convolution.forward(input), pass)
+        let convolved = self.convolve(input, pass);
+        self.norm.forward_then(convolved, None, false, pass)
     }
 
     fn forward_then_relu(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
-        relu(self.forward(input, pass))
+        let convolved = self.convolve(input, pass);
+        self.norm.forward_then(convolved, None, true, pass)
+    }
+
+    fn convolve(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
+        pass.see(&self.convolution, &input);
+        self.convolution.forward(input)
     }
 
     fn absorb(self, statistics: Option<BatchStatistics>) -> Self {
@@ -237,19 +243,19 @@ impl ResidualUnit {
     /// # Shapes
     /// `[batch, in, 1, y, x]` → `[batch, out, 1, y/stride, x/stride]`, rounded up.
     pub fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
-        let mut features = input.clone();
-        for (number, layer) in self.layers.iter().enumerate() {
-            features = if number + 1 == self.layers.len() {
-                layer.forward(features, pass)
-            } else {
-                layer.forward_then_relu(features, pass)
-            };
-        }
+        let Some((last, first)) = self.layers.split_last() else {
+            return input;
+        };
+        let features = first.iter().fold(input.clone(), |features, layer| {
+            layer.forward_then_relu(features, pass)
+        });
+        let convolved = last.convolve(features, pass);
         let shortcut = match &self.shortcut {
             Some(shortcut) => shortcut.forward(input, pass),
             None => input,
         };
-        relu(features + shortcut)
+        let norm = &last.norm;
+        norm.forward_then(convolved, Some(shortcut), true, pass)
     }
 
     fn parts(&self) -> impl Iterator<Item = &NormedConvolution> {
@@ -269,13 +275,15 @@ impl ResidualUnit {
         self.parts().count()
     }
 
-    /// Takes over the statistics of a training pass.
+    /// Takes over the statistics of a training pass, in the order in which [`Self::forward`] meets them.
     pub fn absorb(self, mut statistics: impl Iterator<Item = BatchStatistics>) -> Self {
         let mut absorb = |part: NormedConvolution| part.absorb(statistics.next());
-        Self {
-            layers: self.layers.into_iter().map(&mut absorb).collect(),
-            shortcut: self.shortcut.map(absorb),
-        }
+        let mut layers = self.layers;
+        let last = layers.pop();
+        let mut layers: Vec<NormedConvolution> = layers.into_iter().map(&mut absorb).collect();
+        let shortcut = self.shortcut.map(&mut absorb);
+        layers.extend(last.map(absorb));
+        Self { layers, shortcut }
     }
 
     /// The same function with dense weights.
@@ -293,6 +301,7 @@ mod tests {
     use crate::engine::seed::{Purpose, Seed};
     use crate::nn::pass::TrainingPass;
     use burn::tensor::TensorData;
+    use burn::tensor::activation::relu;
 
     fn layers(device: &Device) -> Layers<'_> {
         Layers {
@@ -362,6 +371,36 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_that_takes_over_the_statistics_of_a_batch_answers_as_it_was_trained() {
+        let device = Device::flex();
+        let layers = Layers {
+            form: WeightForm::Dense,
+            norm: BatchNormConfig {
+                momentum: 0.0,
+                epsilon: 1e-5,
+            },
+            device: &device,
+        };
+        for kind in [UnitKind::Basic, UnitKind::Bottleneck] {
+            let mut rng = Seed(1).stream(Purpose::Initialization, &[0]);
+            let shape = UnitShape {
+                kind,
+                in_channels: 4,
+                width: 3,
+                stride: 2,
+            };
+            let unit = ResidualUnit::new(shape, layers, &mut rng);
+            let input = image([3, 4, 1, 6, 6], &device);
+            let mut pass = Pass::Training(TrainingPass::new(Seed(1), 0, [0, 1, 2].into()));
+            let trained = unit.forward(input.clone(), &mut pass);
+            let unit = unit.absorb(pass.into_statistics().into_iter());
+            let answered = unit.forward(input, &mut Pass::Inference);
+            let apart: f32 = (trained - answered).abs().max().into_scalar();
+            assert!(apart < 1e-6, "{kind:?}: {apart}");
+        }
+    }
+
+    #[test]
     fn statistics_are_met_in_the_order_in_which_they_are_absorbed() {
         let device = Device::flex();
         let mut rng = Seed(1).stream(Purpose::Initialization, &[0]);
@@ -379,7 +418,7 @@ mod tests {
             .iter()
             .map(|(mean, _)| mean.dims()[0])
             .collect();
-        // Three layers, then the shortcut.
+        // Two layers, the shortcut, the last layer.
         assert_eq!(channels, [2, 2, 8, 8]);
         let of_weights: Vec<usize> = unit
             .layers()

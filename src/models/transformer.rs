@@ -6,7 +6,6 @@
 //! would make attention logits several times as large, and no normalization hides it.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -16,6 +15,7 @@ use crate::nn::layer::Layer;
 use crate::nn::layer_norm::LayerNorm;
 use crate::nn::linear::Linear;
 use crate::nn::pass::Pass;
+use crate::nn::token_ops::{attend, gelu};
 use crate::nn::weight::WeightForm;
 
 /// Standard deviation of all weights at the start.
@@ -173,17 +173,11 @@ impl EncoderLayer {
     /// # Shapes
     /// `[batch·tokens, width]`, unchanged.
     fn attention(&self, rows: &Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
-        let [n, width] = rows.dims();
-        let (tokens, of_head) = (n / batch.max(1), width / self.heads);
-        let mut split = |linear: &Linear| {
+        let qkv = [&self.query, &self.key, &self.value].map(|linear| {
             pass.see_linear(linear, rows);
-            let dims = [batch, tokens, self.heads, of_head];
-            linear.forward(rows.clone()).reshape(dims).swap_dims(1, 2)
-        };
-        let (query, key, value) = (split(&self.query), split(&self.key), split(&self.value));
-        let logits = query.matmul(key.swap_dims(2, 3)) / (of_head as f64).sqrt();
-        let attended = softmax(logits, 3).matmul(value).swap_dims(1, 2);
-        let attended = attended.reshape([n, width]);
+            linear.forward(rows.clone())
+        });
+        let attended = attend(qkv, batch, self.heads);
         pass.see_linear(&self.output, &attended);
         self.output.forward(attended)
     }

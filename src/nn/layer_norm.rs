@@ -1,7 +1,9 @@
 //! Layer normalization (Ba et al. 2016, arXiv 1607.06450) over the channels of each token.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, module::layer_norm};
+use burn::tensor::{Device, Tensor};
+
+use super::token_ops::layer_norm;
 
 /// Normalizes the last axis, then scales and shifts it.
 #[derive(Module, Debug)]
@@ -26,7 +28,7 @@ impl LayerNorm {
     /// # Shapes
     /// `[rows, channels]`, unchanged.
     pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        layer_norm(input, self.gamma.val(), Some(self.beta.val()), self.epsilon)
+        layer_norm(input, [self.gamma.val(), self.beta.val()], self.epsilon)
     }
 }
 

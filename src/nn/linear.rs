@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
+use super::linear_op::linear;
 use super::weight::{InitialMatrix, Weight, WeightForm};
 
 /// y = W·x + b.
@@ -51,7 +52,7 @@ impl Linear {
     /// # Shapes
     /// `[batch, inputs]` → `[batch, outputs]`.
     pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        input.matmul(self.weight.compose().transpose()) + self.bias.val().unsqueeze_dim::<2>(0)
+        linear(input, self.weight.compose(), self.bias.val())
     }
 
     /// The same function with dense weights.

@@ -4,6 +4,7 @@
 //! `[batch, channel, x, y, z]` on RAS+ axes; images are `[batch, channel, 1, y, x]` with y down, so that they need no
 //! layers of their own.
 
+pub mod adam_op;
 pub mod batch_norm;
 mod batch_norm_op;
 pub mod conv3d;
@@ -15,9 +16,12 @@ pub mod group_norm;
 pub mod layer;
 pub mod layer_norm;
 pub mod linear;
+mod linear_op;
+mod norm_relu_op;
 pub mod observer;
 pub mod pass;
 pub mod pool3d;
 pub mod similarity;
+pub mod token_ops;
 pub mod weight;
 pub mod weight_penalty;

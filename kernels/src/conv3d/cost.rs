@@ -1,9 +1,11 @@
 //! Which algorithm to use: what each costs, in multiply-adds that the machine could do meanwhile.
 //!
-//! The constants are fitted to `brainage bench conv` on an AVX2 processor; only ratios matter.
+//! The constants are fitted to `brainage bench conv` on processors with AVX2 and with AVX-512, which GEMM alone uses; only
+//! ratios matter.
 
 use super::blocks::CHANNELS;
 use super::merged::SHORT;
+use super::simd::Level;
 use super::{Algorithm, Geometry, fft};
 
 /// The three results of a convolution that training asks for.
@@ -26,10 +28,12 @@ const FEWEST_TAPS: usize = 27;
 const LANES: usize = 8;
 /// What a multiply-add of GEMM costs: its inner loop is shorter of instructions, but factors are copied once more.
 const GEMM_MAC: f64 = 0.95;
-/// What it costs to copy a number into the matrix that GEMM multiplies, or to add a product to its voxel.
-const COPY: f64 = 12.0;
-/// The same for weight gradients, whose copies are read once.
-const COPY_FOR_WEIGHTS: f64 = 30.0;
+/// The same with vectors of sixteen.
+const WIDE_GEMM_MAC: f64 = 0.55;
+/// What it costs to copy a number into the matrix that GEMM multiplies.
+const COPY: f64 = 6.0;
+/// What it costs to give an output gradient its place among all channels of its position, for weight gradients.
+const TRANSPOSE: f64 = 8.0;
 /// Numbers that could be copied while a row, however short, is begun.
 const BEGIN_ROW: f64 = 8.0;
 /// What it costs to join a number of a short row to others, for weight gradients.
@@ -45,10 +49,24 @@ const BEGIN_PLANE: f64 = 4.0;
 
 /// The cheaper algorithm.
 pub fn choose(geometry: &Geometry, pass: Pass) -> Algorithm {
+    choose_with(gemm_mac(), geometry, pass)
+}
+
+/// What a multiply-add of GEMM costs on this machine.
+fn gemm_mac() -> f64 {
+    if Level::widest().n_lanes() > LANES {
+        WIDE_GEMM_MAC
+    } else {
+        GEMM_MAC
+    }
+}
+
+fn choose_with(gemm_mac: f64, geometry: &Geometry, pass: Pass) -> Algorithm {
     let mut best = (Algorithm::Direct, f64::INFINITY);
     for algorithm in Algorithm::ALL {
-        if algorithm.supports(geometry) && cost(algorithm, geometry, pass) < best.1 {
-            best = (algorithm, cost(algorithm, geometry, pass));
+        let cost = cost(algorithm, gemm_mac, geometry, pass);
+        if algorithm.supports(geometry) && cost < best.1 {
+            best = (algorithm, cost);
         }
     }
     best.0
@@ -60,7 +78,7 @@ const FULL_OUTPUT: f64 = 40.0;
 /// The cheaper algorithm for values that are pooled at once, see [`super::forward_pooled`].
 pub fn choose_pooled(geometry: &Geometry) -> Algorithm {
     let pooled_cost = |algorithm| {
-        let values = cost(algorithm, geometry, Pass::Forward);
+        let values = cost(algorithm, gemm_mac(), geometry, Pass::Forward);
         match algorithm {
             Algorithm::Direct | Algorithm::Fft => values,
             Algorithm::Gemm => values + FULL_OUTPUT * geometry.output_len() as f64,
@@ -74,10 +92,10 @@ pub fn choose_pooled(geometry: &Geometry) -> Algorithm {
 }
 
 /// What a pass costs.
-fn cost(algorithm: Algorithm, g: &Geometry, pass: Pass) -> f64 {
+fn cost(algorithm: Algorithm, gemm_mac: f64, g: &Geometry, pass: Pass) -> f64 {
     match algorithm {
         Algorithm::Direct => direct(g, pass),
-        Algorithm::Gemm => gemm(g, pass),
+        Algorithm::Gemm => gemm(gemm_mac, g, pass),
         Algorithm::Fft if g.kernel.iter().product::<usize>() < FEWEST_TAPS => f64::INFINITY,
         Algorithm::Fft => fft::cycles(g, pass) * MACS_A_CYCLE,
     }
@@ -112,15 +130,20 @@ fn direct(g: &Geometry, pass: Pass) -> f64 {
 }
 
 /// Products, and what the matrix costs, of which each number meets all channels on the other side.
-fn gemm(g: &Geometry, pass: Pass) -> f64 {
+fn gemm(gemm_mac: f64, g: &Geometry, pass: Pass) -> f64 {
     let one_tap = g.kernel == [1; 3] && g.stride == [1; 3] && g.padding == [0; 3];
-    let copy = match pass {
-        _ if one_tap => 0.0,
-        Pass::Forward | Pass::InputGradient => COPY,
-        Pass::WeightGradient => COPY_FOR_WEIGHTS,
+    let copy = if one_tap { 0.0 } else { COPY };
+    // The matrix is one of the output's gradient where that of the input is asked for.
+    let (met, row) = match pass {
+        Pass::Forward | Pass::WeightGradient => (g.out_channels, g.output()[2]),
+        Pass::InputGradient => (g.in_channels, g.input[2]),
     };
-    let copy = copy * (1.0 + BEGIN_ROW / g.output()[2].max(1) as f64);
-    g.macs() as f64 * (GEMM_MAC + copy / g.out_channels.max(1) as f64)
+    let mut copy = copy * (1.0 + BEGIN_ROW / row.max(1) as f64) / met.max(1) as f64;
+    if pass == Pass::WeightGradient {
+        let n_taps: usize = g.kernel.iter().product();
+        copy += TRANSPOSE / (g.in_channels * n_taps).max(1) as f64;
+    }
+    g.macs() as f64 * (gemm_mac + copy)
 }
 
 #[cfg(test)]
@@ -140,14 +163,14 @@ mod tests {
             padding: kernel.map(|side| side / 2),
         };
         [Pass::Forward, Pass::InputGradient, Pass::WeightGradient]
-            .map(|pass| choose(&geometry, pass))
+            .map(|pass| choose_with(GEMM_MAC, &geometry, pass))
     }
 
     #[test]
-    fn few_channels_are_convolved_directly_but_a_gradient_of_one_channel_by_matrices() {
+    fn few_channels_are_convolved_directly_but_a_gradient_of_one_channel_by_fourier_transforms() {
         let [values, of_input, of_weights] = choices([1, 8], [48, 56, 48], 3);
         assert_eq!([values, of_weights], [Algorithm::Direct; 2]);
-        assert_eq!(of_input, Algorithm::Gemm);
+        assert_eq!(of_input, Algorithm::Fft);
         assert_eq!(choices([64, 64], [1, 32, 32], 3), [Algorithm::Direct; 3]);
     }
 
@@ -180,7 +203,27 @@ mod tests {
                 stride: [1; 3],
                 padding: [0; 3],
             };
-            assert_eq!(choose(&geometry, Pass::Forward), Algorithm::Fft, "{side}");
+            let chosen = choose_with(GEMM_MAC, &geometry, Pass::Forward);
+            assert_eq!(chosen, Algorithm::Fft, "{side}");
+        }
+    }
+
+    #[test]
+    fn images_with_many_channels_are_convolved_by_matrices_where_vectors_are_long() {
+        for (width, side) in [(64, 32), (128, 16), (256, 8), (512, 4)] {
+            let geometry = Geometry {
+                batch: 32,
+                in_channels: width,
+                out_channels: width,
+                input: [1, side, side],
+                kernel: [1, 3, 3],
+                stride: [1; 3],
+                padding: [0, 1, 1],
+            };
+            for pass in [Pass::Forward, Pass::InputGradient, Pass::WeightGradient] {
+                let chosen = choose_with(WIDE_GEMM_MAC, &geometry, pass);
+                assert_eq!(chosen, Algorithm::Gemm, "{width} {pass:?}");
+            }
         }
     }
 

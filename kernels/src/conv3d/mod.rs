@@ -30,7 +30,7 @@ mod passes;
 mod pooled;
 #[cfg(test)]
 mod reference;
-mod row_copy;
+pub(crate) mod row_copy;
 pub(crate) mod simd;
 #[cfg(test)]
 mod tests;
@@ -65,6 +65,16 @@ enum Layout {
     Rows,
     /// The input as columns of a matrix: [`Algorithm::Gemm`].
     Columns,
+}
+
+impl Layout {
+    /// The instruction set that it uses: rows of outputs are often too short for the longest vectors.
+    fn level(self) -> Level {
+        match self {
+            Self::Rows => Level::detect(),
+            Self::Columns => Level::widest(),
+        }
+    }
 }
 
 impl Algorithm {
@@ -168,7 +178,7 @@ pub fn forward(
         return Vec::new();
     }
     match algorithm.layout() {
-        Some(layout) => forward_at(Level::detect(), layout, geometry, (input, weight, bias)),
+        Some(layout) => forward_at(layout.level(), layout, geometry, (input, weight, bias)),
         None => fft::forward(geometry, input, weight, bias),
     }
 }
@@ -229,7 +239,7 @@ pub fn input_gradient(
     }
     let arrays = (output_gradient, weight);
     match algorithm.layout() {
-        Some(layout) => input_gradient_at(Level::detect(), layout, geometry, arrays),
+        Some(layout) => input_gradient_at(layout.level(), layout, geometry, arrays),
         None => fft::input_gradient(geometry, output_gradient, weight),
     }
 }
@@ -245,7 +255,7 @@ fn input_gradient_at(
         if c.is_empty() {
             return vec![0.0; g.input_len()];
         }
-        return gemm::input_gradient(level, &c, (output_gradient, weight));
+        return gemm::input_gradient(level, g, (output_gradient, weight));
     }
     let n_taps: usize = g.kernel.iter().product();
     let mut gradient = Vec::new();
@@ -285,7 +295,7 @@ pub fn weight_gradient(
     }
     let arrays = (input, OutputGradient::Dense(output_gradient));
     match algorithm.layout() {
-        Some(layout) => weight_gradient_at(Level::detect(), layout, geometry, arrays),
+        Some(layout) => weight_gradient_at(layout.level(), layout, geometry, arrays),
         None => fft::weight_gradient(geometry, input, output_gradient),
     }
 }

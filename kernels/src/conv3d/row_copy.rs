@@ -8,12 +8,16 @@
 use super::correlation::Correlation;
 use super::simd::Simd;
 
-/// How one tap sees a row along z: zeros, every `stride`-th voxel from `first` on, zeros.
+/// Parts of longer vectors than this are cheaper than so many numbers one by one.
+const SHORT: usize = 8;
+
+/// How one tap sees a row along z: zeros, every `stride`-th voxel from `first` on, zeros; `len` in all.
 pub(crate) struct RowCopy {
     zeros_before: usize,
     end: usize,
     first: usize,
     stride: usize,
+    len: usize,
 }
 
 impl RowCopy {
@@ -30,7 +34,23 @@ impl RowCopy {
             end: end.clamp(zeros_before, n),
             first: (zeros_before * stride).saturating_add_signed(-outside),
             stride,
+            len: n,
         }
+    }
+
+    /// The copies of a row without steps, a vector at a time: from which voxel on, and which lanes lie inside.
+    pub(crate) fn vectors<S: Simd>(&self, simd: S) -> Option<Vec<(isize, S::Mask)>> {
+        if self.stride > 1 {
+            return None;
+        }
+        let shift = self.first as isize - self.zeros_before as isize;
+        let n_vectors = self.len.div_ceil(S::LANES);
+        let vector = |number: usize| {
+            let at = number * S::LANES;
+            let inside = self.zeros_before.saturating_sub(at)..self.end.saturating_sub(at);
+            (at as isize + shift, simd.mask(inside))
+        };
+        Some((0..n_vectors).map(vector).collect())
     }
 
     #[inline(always)]
@@ -56,48 +76,19 @@ impl RowCopy {
     }
 }
 
-impl RowCopy {
-    /// Adds to each voxel what [`RowCopy::run`] would have made of it.
-    #[inline(always)]
-    pub(crate) fn add_back<S: Simd>(&self, simd: S, from: &[f32], to: &mut [f32]) {
-        let from = &from[self.zeros_before..self.end];
-        if from.is_empty() {
-            return;
-        }
-        let to = &mut to[self.first..];
-        if self.stride == 1 {
-            add(simd, from, &mut to[..from.len()]);
-        } else {
-            for (to, from) in to.iter_mut().step_by(self.stride).zip(from) {
-                *to += *from;
-            }
-        }
-    }
-}
-
-/// `to += from`, inlined.
-#[inline(always)]
-fn add<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
-    assert_eq!(from.len(), to.len());
-    let whole = to.len() / S::LANES * S::LANES;
-    for at in (0..whole).step_by(S::LANES) {
-        // SAFETY: both have as many numbers, and a vector at `at` ends at `whole` at the latest.
-        let [a, b] = [from.as_ptr(), to.as_ptr()]
-            .map(|numbers| unsafe { simd.load(numbers.wrapping_add(at)) });
-        let sum = simd.mul_add(a, simd.splat(1.0), b);
-        // SAFETY: as above.
-        unsafe { simd.store(to.as_mut_ptr().wrapping_add(at), sum) };
-    }
-    for (to, from) in to[whole..].iter_mut().zip(&from[whole..]) {
-        *to += *from;
-    }
-}
-
 /// `copy_from_slice`, inlined.
 #[inline(always)]
 pub(crate) fn copy<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
     assert_eq!(from.len(), to.len());
     let Some(last) = to.len().checked_sub(S::LANES) else {
+        if S::LANES > SHORT {
+            let mask = simd.mask(0..to.len());
+            // SAFETY: both have as many numbers as the mask has lanes.
+            let vector = unsafe { simd.load_masked(from.as_ptr(), mask) };
+            // SAFETY: as above.
+            unsafe { simd.store_masked(to.as_mut_ptr(), mask, vector) };
+            return;
+        }
         for (to, from) in to.iter_mut().zip(from) {
             *to = *from;
         }
@@ -120,6 +111,11 @@ pub(crate) fn copy<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
 #[inline(always)]
 pub(crate) fn zero<S: Simd>(simd: S, to: &mut [f32]) {
     let Some(last) = to.len().checked_sub(S::LANES) else {
+        if S::LANES > SHORT {
+            // SAFETY: there are as many numbers as the mask has lanes.
+            unsafe { simd.store_masked(to.as_mut_ptr(), simd.mask(0..to.len()), simd.splat(0.0)) };
+            return;
+        }
         for to in to {
             *to = 0.0;
         }

@@ -1,7 +1,9 @@
-//! Vectors of f32 that the kernels are written for, once: AVX2 with FMA where the processor has it, arrays elsewhere.
+//! Vectors of f32 that the kernels are written for, once: AVX-512 or AVX2 with FMA where the processor has them, arrays
+//! elsewhere.
 //!
 //! A [`Kernel`] is generic over [`Simd`]; [`Level::run`] compiles it for each instruction set and calls the one that this
-//! machine has. An [`Avx2`] value exists only on processors that have the instructions, so holding one proves it.
+//! machine has. An [`Avx2`] or [`Avx512`] value exists only on processors that have the instructions, so holding one proves
+//! it.
 #![expect(unsafe_code, reason = "vector instructions")]
 #![expect(
     clippy::inline_always,
@@ -14,6 +16,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64 as arch;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Code that runs on one instruction set or another. Implementations are `#[inline(always)]`: only then do the
@@ -25,6 +28,7 @@ pub(crate) trait Kernel {
 /// One instruction set.
 pub(crate) trait Simd: Copy {
     type Vector: Copy;
+    type Mask: Copy;
     const LANES: usize;
 
     /// Runs an inner loop as a function of its own, so that it has all registers.
@@ -55,6 +59,37 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `LANES` numbers must be writable at `to`.
     unsafe fn store(self, to: *mut f32, vector: Self::Vector);
+
+    /// Some lanes next to each other; those beyond `LANES` are none.
+    fn mask(self, lanes: Range<usize>) -> Self::Mask;
+
+    /// The numbers of the masked lanes, zeros in the others.
+    ///
+    /// # Safety
+    /// The numbers of the mask's lanes, counted from `from`, must be readable.
+    unsafe fn load_masked(self, from: *const f32, mask: Self::Mask) -> Self::Vector;
+
+    /// # Safety
+    /// The numbers of the mask's lanes, counted from `to`, must be writable.
+    unsafe fn store_masked(self, to: *mut f32, mask: Self::Mask, vector: Self::Vector);
+
+    /// Writes a square of `LANES` rows and columns to the square that it is transposed; each begins somewhere and has some
+    /// numbers from a row to the next.
+    ///
+    /// # Safety
+    /// The one must be readable, the other writable, and they must not overlap.
+    #[inline(always)]
+    unsafe fn transpose(self, from: (*const f32, usize), to: (*mut f32, usize)) {
+        for row in 0..Self::LANES {
+            for column in 0..Self::LANES {
+                let from = from.0.wrapping_add(row * from.1 + column);
+                // SAFETY: the caller vouches for both squares.
+                let number = unsafe { from.read() };
+                // SAFETY: as above.
+                unsafe { to.0.wrapping_add(column * to.1 + row).write(number) };
+            }
+        }
+    }
 }
 
 /// The instruction sets there are.
@@ -63,11 +98,29 @@ pub(crate) enum Level {
     Portable(Portable),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
 }
+
+/// What the environment says of the instruction sets, in `BRAINAGE_SIMD`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Any,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+static WISH: LazyLock<Wish> = LazyLock::new(|| match std::env::var("BRAINAGE_SIMD").as_deref() {
+    Ok("portable") => Wish::Portable,
+    #[cfg(target_arch = "x86_64")]
+    Ok("avx2") => Wish::Avx2,
+    _ => Wish::Any,
+});
 
 static DETECTED: LazyLock<Level> = LazyLock::new(|| {
     #[cfg(target_arch = "x86_64")]
-    if std::env::var_os("BRAINAGE_SIMD").is_none_or(|wish| wish != "portable")
+    if *WISH != Wish::Portable
         && let Some(avx2) = Avx2::detect()
     {
         return Level::Avx2(avx2);
@@ -75,10 +128,38 @@ static DETECTED: LazyLock<Level> = LazyLock::new(|| {
     Level::Portable(Portable)
 });
 
+static WIDEST: LazyLock<Level> = LazyLock::new(|| {
+    #[cfg(target_arch = "x86_64")]
+    if *WISH == Wish::Any
+        && let Some(avx512) = Avx512::detect()
+    {
+        return Level::Avx512(avx512);
+    }
+    *DETECTED
+});
+
 impl Level {
-    /// The best that this machine has; `BRAINAGE_SIMD=portable` in the environment forces the portable code.
+    /// The best that this machine has up to vectors of eight; `BRAINAGE_SIMD=portable` in the environment forces the
+    /// portable code.
     pub(crate) fn detect() -> Self {
         *DETECTED
+    }
+
+    /// The best that this machine has, for kernels whose vectors are always long enough; `BRAINAGE_SIMD=avx2` and
+    /// `portable` forbid better ones.
+    pub(crate) fn widest() -> Self {
+        *WIDEST
+    }
+
+    /// Numbers in a vector.
+    pub(crate) fn n_lanes(self) -> usize {
+        match self {
+            Self::Portable(_) => Portable::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => Avx512::LANES,
+        }
     }
 
     pub(crate) fn run(self, kernel: impl Kernel) {
@@ -86,6 +167,8 @@ impl Level {
             Self::Portable(portable) => portable.call(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(avx2) => avx2.call(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(avx512) => avx512.call(kernel),
         }
     }
 }
@@ -96,6 +179,7 @@ pub(crate) struct Portable;
 
 impl Simd for Portable {
     type Vector = [f32; 8];
+    type Mask = [usize; 2];
     const LANES: usize = 8;
 
     #[inline(never)]
@@ -156,6 +240,29 @@ impl Simd for Portable {
         // SAFETY: the caller vouches for eight numbers; the write needs no alignment.
         unsafe { to.cast::<[f32; 8]>().write_unaligned(vector) }
     }
+
+    #[inline(always)]
+    fn mask(self, lanes: Range<usize>) -> [usize; 2] {
+        [lanes.start.min(8), lanes.end.min(8)]
+    }
+
+    #[inline(always)]
+    unsafe fn load_masked(self, from: *const f32, [first, end]: [usize; 2]) -> [f32; 8] {
+        let mut vector = [0.0; 8];
+        for (lane, value) in vector.iter_mut().enumerate().take(end).skip(first) {
+            // SAFETY: the caller vouches for the numbers of the mask's lanes.
+            *value = unsafe { *from.wrapping_add(lane) };
+        }
+        vector
+    }
+
+    #[inline(always)]
+    unsafe fn store_masked(self, to: *mut f32, [first, end]: [usize; 2], vector: [f32; 8]) {
+        for (lane, value) in vector.iter().enumerate().take(end).skip(first) {
+            // SAFETY: the caller vouches for the numbers of the mask's lanes.
+            unsafe { to.wrapping_add(lane).write(*value) };
+        }
+    }
 }
 
 /// Proof that the processor has AVX2 and FMA.
@@ -170,13 +277,22 @@ impl Avx2 {
     }
 }
 
-/// The mask of the first n lanes begins at `8 - n`.
+/// The mask of the first n lanes begins at `16 - n`, that of all but the first n at `8 - n`.
 #[cfg(target_arch = "x86_64")]
-static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+static MASKS: [i32; 24] = {
+    let mut masks = [0; 24];
+    let mut at = 8;
+    while at < 16 {
+        masks[at] = -1;
+        at += 1;
+    }
+    masks
+};
 
 #[cfg(target_arch = "x86_64")]
 impl Simd for Avx2 {
     type Vector = arch::__m256;
+    type Mask = arch::__m256i;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -256,18 +372,196 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn load_part(self, from: &[f32]) -> arch::__m256 {
-        let first = 8 - from.len().min(8);
-        let mask = MASKS[first..first + 8].as_ptr().cast();
-        // SAFETY: eight numbers of the table follow `first`, which is at most 8; `self` vouches for AVX.
-        let mask = unsafe { arch::_mm256_loadu_si256(mask) };
-        // SAFETY: the mask lets only lanes inside the slice be read; `self` vouches for AVX.
-        unsafe { arch::_mm256_maskload_ps(from.as_ptr(), mask) }
+        // SAFETY: the mask lets only lanes inside the slice be read.
+        unsafe { self.load_masked(from.as_ptr(), self.mask(0..from.len())) }
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, vector: arch::__m256) {
         // SAFETY: the caller vouches for eight numbers, `self` for AVX.
         unsafe { arch::_mm256_storeu_ps(to, vector) }
+    }
+
+    #[inline(always)]
+    fn mask(self, lanes: Range<usize>) -> arch::__m256i {
+        let of_end = 16 - lanes.end.min(8);
+        let of_start = 8 - lanes.start.min(8);
+        let [end, start] = [of_end, of_start].map(|first| {
+            let mask = MASKS[first..first + 8].as_ptr().cast();
+            // SAFETY: eight numbers of the table are there; `self` vouches for AVX.
+            unsafe { arch::_mm256_loadu_si256(mask) }
+        });
+        // SAFETY: `self` exists, so the processor has AVX2.
+        unsafe { arch::_mm256_and_si256(end, start) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_masked(self, from: *const f32, mask: arch::__m256i) -> arch::__m256 {
+        // SAFETY: the caller vouches for the masked lanes, which alone are read; `self` vouches for AVX.
+        unsafe { arch::_mm256_maskload_ps(from, mask) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_masked(self, to: *mut f32, mask: arch::__m256i, vector: arch::__m256) {
+        // SAFETY: the caller vouches for the masked lanes, which alone are written; `self` vouches for AVX.
+        unsafe { arch::_mm256_maskstore_ps(to, mask, vector) }
+    }
+}
+
+/// Proof that the processor has AVX-512 (F, BW, DQ and VL), AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512 {
+    pub(crate) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        (has && Avx2::detect().is_some()).then_some(Self(()))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512 {
+    type Vector = arch::__m512;
+    type Mask = arch::__mmask16;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn call(self, kernel: impl Kernel) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        #[inline(never)]
+        fn with_instructions(avx512: Avx512, kernel: impl Kernel) {
+            kernel.run(avx512);
+        }
+        // SAFETY: `self` exists, so the processor has all of these.
+        unsafe { with_instructions(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> arch::__m512 {
+        // SAFETY: `self` exists, so the processor has AVX-512.
+        unsafe { arch::_mm512_set1_ps(value) }
+    }
+
+    /// With 32 registers the order does not matter.
+    #[inline(always)]
+    fn splat_next(self, value: &f32) -> arch::__m512 {
+        self.splat(*value)
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: arch::__m512, b: arch::__m512, c: arch::__m512) -> arch::__m512 {
+        // SAFETY: `self` exists, so the processor has AVX-512.
+        unsafe { arch::_mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn sum(self, vector: arch::__m512) -> f32 {
+        // SAFETY: `self` exists, so the processor has AVX-512.
+        unsafe { arch::_mm512_reduce_add_ps(vector) }
+    }
+
+    #[inline(always)]
+    fn sums(self, vectors: [arch::__m512; 4]) -> [f32; 4] {
+        #[target_feature(enable = "avx512f,avx512dq")]
+        #[inline]
+        fn halves(vector: arch::__m512) -> arch::__m256 {
+            let high = arch::_mm512_extractf32x8_ps::<1>(vector);
+            arch::_mm256_add_ps(arch::_mm512_castps512_ps256(vector), high)
+        }
+        // SAFETY: `self` exists, so the processor has AVX-512.
+        Avx2(()).sums(vectors.map(|vector| unsafe { halves(vector) }))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> arch::__m512 {
+        // SAFETY: the caller vouches for 16 numbers, `self` for AVX-512.
+        unsafe { arch::_mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    fn load_part(self, from: &[f32]) -> arch::__m512 {
+        // SAFETY: the mask lets only lanes inside the slice be read.
+        unsafe { self.load_masked(from.as_ptr(), self.mask(0..from.len())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, vector: arch::__m512) {
+        // SAFETY: the caller vouches for 16 numbers, `self` for AVX-512.
+        unsafe { arch::_mm512_storeu_ps(to, vector) }
+    }
+
+    #[inline(always)]
+    fn mask(self, lanes: Range<usize>) -> arch::__mmask16 {
+        let below = |end: usize| (1_u32 << end.min(16)) - 1;
+        (below(lanes.end) & !below(lanes.start)) as arch::__mmask16
+    }
+
+    #[inline(always)]
+    unsafe fn load_masked(self, from: *const f32, mask: arch::__mmask16) -> arch::__m512 {
+        // SAFETY: the caller vouches for the masked lanes, which alone are read; `self` vouches for AVX-512.
+        unsafe { arch::_mm512_maskz_loadu_ps(mask, from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_masked(self, to: *mut f32, mask: arch::__mmask16, vector: arch::__m512) {
+        // SAFETY: the caller vouches for the masked lanes, which alone are written; `self` vouches for AVX-512.
+        unsafe { arch::_mm512_mask_storeu_ps(to, mask, vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(self, from: (*const f32, usize), to: (*mut f32, usize)) {
+        #[target_feature(enable = "avx512f")]
+        #[inline]
+        fn interleaved(v: [arch::__m512; 16]) -> [arch::__m512; 16] {
+            // Within quarters of four numbers: pairs of rows, then fours of rows.
+            let mut pairs = v;
+            for i in (0..16).step_by(2) {
+                pairs[i] = arch::_mm512_unpacklo_ps(v[i], v[i + 1]);
+                pairs[i + 1] = arch::_mm512_unpackhi_ps(v[i], v[i + 1]);
+            }
+            let mut fours = pairs;
+            for i in (0..16).step_by(4) {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|j| arch::_mm512_castps_pd(pairs[i + j]));
+                fours[i] = arch::_mm512_castpd_ps(arch::_mm512_unpacklo_pd(a, c));
+                fours[i + 1] = arch::_mm512_castpd_ps(arch::_mm512_unpackhi_pd(a, c));
+                fours[i + 2] = arch::_mm512_castpd_ps(arch::_mm512_unpacklo_pd(b, d));
+                fours[i + 3] = arch::_mm512_castpd_ps(arch::_mm512_unpackhi_pd(b, d));
+            }
+            // Quarters of four rows, then of all.
+            let mut eights = fours;
+            for i in 0..4 {
+                for j in [0, 8] {
+                    let (a, b) = (fours[i + j], fours[i + j + 4]);
+                    eights[i + j] = arch::_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+                    eights[i + j + 4] = arch::_mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
+                }
+            }
+            let mut all = eights;
+            for i in 0..4 {
+                for (j, k) in [(0, 0), (4, 4)] {
+                    let (a, b) = (eights[i + j], eights[i + j + 8]);
+                    all[i + k] = arch::_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+                    all[i + k + 8] = arch::_mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
+                }
+            }
+            all
+        }
+        let mut rows = [self.splat(0.0); 16];
+        for (number, row) in rows.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for the square.
+            *row = unsafe { self.load(from.0.wrapping_add(number * from.1)) };
+        }
+        // SAFETY: `self` exists, so the processor has AVX-512.
+        let columns = unsafe { interleaved(rows) };
+        for (number, column) in columns.into_iter().enumerate() {
+            // SAFETY: the caller vouches for the square.
+            unsafe { self.store(to.0.wrapping_add(number * to.1), column) };
+        }
     }
 }
 
@@ -299,6 +593,19 @@ mod tests {
                     .zip(&numbers)
                     .all(|(r, n)| *r == 2.0 * n + 1.0)
             );
+            for (first, end) in (0..=S::LANES).flat_map(|a| (a..=S::LANES).map(move |b| (a, b))) {
+                let mut result = vec![-1.0; S::LANES];
+                let mask = simd.mask(first..end);
+                // SAFETY: `numbers` has `LANES` numbers.
+                let part = unsafe { simd.load_masked(numbers.as_ptr(), mask) };
+                assert_eq!(simd.sum(part), numbers[first..end].iter().sum());
+                // SAFETY: `result` has as many.
+                unsafe { simd.store_masked(result.as_mut_ptr(), mask, part) };
+                for (lane, found) in result.into_iter().enumerate() {
+                    let inside = (first..end).contains(&lane);
+                    assert_eq!(found, if inside { numbers[lane] } else { -1.0 });
+                }
+            }
         }
     }
 
@@ -306,5 +613,6 @@ mod tests {
     fn each_instruction_set_loads_multiplies_sums_and_stores() {
         Level::Portable(Portable).run(Check);
         Level::detect().run(Check);
+        Level::widest().run(Check);
     }
 }

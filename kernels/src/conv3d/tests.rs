@@ -101,7 +101,7 @@ fn check(g: &Geometry) {
         g.out_channels * n_taps,
         g.batch * n_positions,
     ];
-    for level in [Level::Portable(Portable), Level::detect()] {
+    for level in [Level::Portable(Portable), Level::detect(), Level::widest()] {
         for layout in [Layout::Rows, Layout::Columns] {
             let found = arrays.passes(level, layout, g);
             for (pass, (found, expected)) in found.iter().zip(&expected).enumerate() {
@@ -150,7 +150,7 @@ fn check_pooled(g: &Geometry) {
         &arrays.weight[..],
         Some(&arrays.bias[..]),
     );
-    for level in [Level::Portable(Portable), Level::detect()] {
+    for level in [Level::Portable(Portable), Level::detect(), Level::widest()] {
         for (algorithm, layout) in [
             (Algorithm::Direct, Layout::Rows),
             (Algorithm::Gemm, Layout::Columns),
@@ -386,7 +386,7 @@ fn an_infinite_voxel_reaches_exactly_the_outputs_and_weights_that_see_it() {
             let before = std::mem::replace(&mut arrays.input[at], bad);
             let values = reference::forward(&g, &arrays.input, &arrays.weight, &arrays.bias);
             let gradient = reference::weight_gradient(&g, &arrays.input, &arrays.output_gradient);
-            for level in [Level::Portable(Portable), Level::detect()] {
+            for level in [Level::Portable(Portable), Level::detect(), Level::widest()] {
                 for layout in [Layout::Rows, Layout::Columns] {
                     let [v, _, w] = arrays.passes(level, layout, &g);
                     for (found, expected) in [(v, &values), (w, &gradient)] {

@@ -1,4 +1,5 @@
 //! Inputs as columns of a matrix: a row for each input channel and tap, a column for each position.
+#![expect(unsafe_code, reason = "masked loads that begin outside of a row")]
 #![expect(
     clippy::inline_always,
     reason = "so that the caller's instruction set reaches the code"
@@ -7,7 +8,7 @@
 use super::super::correlation::Correlation;
 use super::super::row_copy::{RowCopy, zero};
 use super::super::simd::{Kernel, Level, Simd};
-use super::product::Matrix;
+use crate::matrix::{Matrix, Transpose};
 use std::ops::Range;
 
 /// Positions that are columns of one product: some rows of the output, counted over x and y, of some samples.
@@ -19,13 +20,14 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// All positions of the batch, in spans of about `n_positions`, evenly.
-    pub(super) fn all(c: &Correlation, n_positions: usize) -> Vec<Self> {
+    /// All positions of the batch, in spans of about `n_positions`, evenly; samples of at least `alone` positions are not
+    /// joined.
+    pub(super) fn all(c: &Correlation, n_positions: usize, alone: usize) -> Vec<Self> {
         let n_rows = c.output[0] * c.output[1];
         let n_spans = (n_rows * c.output[2])
             .div_ceil(n_positions)
             .clamp(1, n_rows);
-        let together = if n_spans > 1 {
+        let together = if n_spans > 1 || c.n_positions() >= alone {
             1
         } else {
             (n_positions / c.n_positions()).clamp(1, c.batch)
@@ -50,38 +52,24 @@ impl Span {
         self.samples.len() * self.n_of_sample(c)
     }
 
-    /// Numbers that [`Span::of_volumes`] wants for some channels.
-    pub(super) fn buffer_len(&self, c: &Correlation, n_channels: usize) -> usize {
-        if self.samples.len() == 1 {
-            0
-        } else {
-            n_channels * self.n_positions(c)
-        }
-    }
-
-    /// The span's positions of `channels`, where each sample has `n_channels`: a row for each channel.
-    pub(super) fn of_volumes<'a>(
+    /// The output channels of each of the span's positions, `stride` numbers from one to the next.
+    pub(super) fn by_position(
         &self,
+        level: Level,
         c: &Correlation,
-        volumes: &'a [f32],
-        (channels, n_channels): (Range<usize>, usize),
-        buffer: &'a mut [f32],
-    ) -> Matrix<'a> {
+        volumes: &[f32],
+        (to, stride): (&mut [f32], usize),
+    ) {
         let (positions, n) = (c.n_positions(), self.n_of_sample(c));
-        let first = |sample: usize, channel: usize| {
-            (sample * n_channels + channel) * positions + self.rows.start * c.output[2]
-        };
-        if self.samples.len() == 1 {
-            let numbers = &volumes[first(self.samples.start, channels.start)..];
-            return Matrix::of_rows(numbers, [channels.len(), n], positions);
+        for (sample, to) in self.samples.clone().zip(to.chunks_mut((n * stride).max(1))) {
+            let first = sample * c.out_channels * positions + self.rows.start * c.output[2];
+            level.run(Transpose {
+                from: &volumes[first..],
+                shape: [c.out_channels, n],
+                strides: [positions, stride],
+                to,
+            });
         }
-        let n_columns = self.n_positions(c);
-        for (row, channel) in buffer.chunks_exact_mut(n_columns).zip(channels.clone()) {
-            for (to, sample) in row.chunks_exact_mut(n).zip(self.samples.clone()) {
-                to.copy_from_slice(&volumes[first(sample, channel)..][..n]);
-            }
-        }
-        Matrix::of_rows(buffer, [channels.len(), n_columns], n_columns)
     }
 }
 
@@ -112,11 +100,7 @@ impl<'c> Columns<'c> {
 
     /// Numbers that [`Columns::matrix`] wants for some channels.
     pub(super) fn buffer_len(&self, n_channels: usize, span: &Span) -> usize {
-        if self.are_inputs() {
-            span.buffer_len(self.c, n_channels)
-        } else {
-            n_channels * self.c.n_taps() * span.n_positions(self.c)
-        }
+        n_channels * self.c.n_taps() * row_stride(span.n_positions(self.c))
     }
 
     /// The matrix of some channels.
@@ -129,44 +113,34 @@ impl<'c> Columns<'c> {
         buffer: &'a mut [f32],
     ) -> Matrix<'a> {
         let c = self.c;
-        if self.are_inputs() {
-            return span.of_volumes(c, input, (channels, c.in_channels), buffer);
-        }
         let voxels: usize = c.input.iter().product();
         let n_columns = span.n_positions(c);
+        let row_stride = row_stride(n_columns);
+        let copies_whole_rows = self.are_inputs();
         let n_rows = channels.len() * c.n_taps();
         for (at, sample) in span.samples.clone().enumerate() {
             let first = (sample * c.in_channels + channels.start) * voxels;
-            level.run(Fill {
-                columns: self,
-                channels: &input[first..][..channels.len() * voxels],
-                rows: span.rows.clone(),
-                to: buffer,
-                n_columns,
-                first_column: at * span.n_of_sample(c),
-            });
+            let of_sample = &input[first..][..channels.len() * voxels];
+            let first_column = at * span.n_of_sample(c);
+            if copies_whole_rows {
+                let n = span.n_of_sample(c);
+                let from = of_sample.chunks_exact(voxels);
+                for (to, from) in buffer.chunks_mut(row_stride).zip(from) {
+                    let from = &from[span.rows.start * c.output[2]..][..n];
+                    to[first_column..first_column + n].copy_from_slice(from);
+                }
+            } else {
+                level.run(Fill {
+                    columns: self,
+                    channels: of_sample,
+                    rows: span.rows.clone(),
+                    to: buffer,
+                    row_stride,
+                    first_column,
+                });
+            }
         }
-        Matrix::of_rows(buffer, [n_rows, n_columns], n_columns)
-    }
-
-    /// Adds the elements of a matrix, `n_columns` in each row, from `first_column` on to the voxels of some channels of one
-    /// sample that [`Columns::matrix`] would have taken them from.
-    pub(super) fn add_back(
-        &self,
-        level: Level,
-        matrix: &[f32],
-        (n_columns, first_column): (usize, usize),
-        rows: Range<usize>,
-        channels: &mut [f32],
-    ) {
-        level.run(AddBack {
-            columns: self,
-            channels,
-            rows,
-            matrix,
-            n_columns,
-            first_column,
-        });
+        Matrix::of_rows(buffer, [n_rows, n_columns], row_stride)
     }
 
     /// The row of the input, counted over x and y, that a tap along x and y meets at a row of the output.
@@ -182,12 +156,19 @@ impl<'c> Columns<'c> {
     }
 }
 
+/// Numbers from a row of the matrix to the next: whole cache lines, and an odd number of them, so that the rows of some
+/// columns do not all fall on the same few places of the cache.
+pub(super) fn row_stride(n_columns: usize) -> usize {
+    const LINE: usize = 16;
+    LINE * (n_columns.div_ceil(LINE) | 1)
+}
+
 struct Fill<'a> {
     columns: &'a Columns<'a>,
     channels: &'a [f32],
     rows: Range<usize>,
     to: &'a mut [f32],
-    n_columns: usize,
+    row_stride: usize,
     first_column: usize,
 }
 
@@ -195,20 +176,30 @@ impl Kernel for Fill<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let c = self.columns.c;
-        let [_, iy, iz] = c.input;
-        let oz = c.output[2];
-        let mut matrix_rows = self.to.chunks_exact_mut(self.n_columns);
-        for channel in self.channels.chunks_exact(c.input[0] * iy * iz) {
-            for x in 0..c.kernel[0] {
-                for y in 0..c.kernel[1] {
-                    for copy in &self.columns.copies {
-                        let Some(to) = matrix_rows.next() else { return };
-                        let to = &mut to[self.first_column..];
-                        for (row, to) in self.rows.clone().zip(to.chunks_exact_mut(oz)) {
-                            match self.columns.met(row, [x, y]) {
-                                Some(met) => copy.run(simd, &channel[met * iz..][..iz], to),
-                                None => zero(simd, to),
+        let [x, y, z] = c.input;
+        // Divisions are slow, so what a tap along x and y meets is found once for all channels.
+        let mut met: Vec<Option<usize>> = Vec::new();
+        for tap in 0..c.kernel[0] * c.kernel[1] {
+            let tap = [tap / c.kernel[1], tap % c.kernel[1]];
+            met.extend(self.rows.clone().map(|row| self.columns.met(row, tap)));
+        }
+        let copies = self.columns.copies.iter();
+        let vectors: Option<Vec<_>> = copies.map(|copy| copy.vectors(simd)).collect();
+        let n_rows = self.rows.len().max(1);
+        let mut to = self.to.chunks_exact_mut(self.row_stride);
+        for channel in self.channels.chunks_exact(x * y * z) {
+            for met in met.chunks_exact(n_rows) {
+                for (number, copy) in self.columns.copies.iter().enumerate() {
+                    let Some(to) = to.next() else { return };
+                    let to = to[self.first_column..].chunks_exact_mut(c.output[2]);
+                    for (met, to) in met.iter().zip(to) {
+                        let from = met.map(|met| &channel[met * z..][..z]);
+                        match (from, &vectors) {
+                            (None, _) => zero(simd, to),
+                            (Some(from), Some(vectors)) => {
+                                fill_row(simd, &vectors[number], from, to)
                             }
+                            (Some(from), None) => copy.run(simd, from, to),
                         }
                     }
                 }
@@ -217,38 +208,22 @@ impl Kernel for Fill<'_> {
     }
 }
 
-struct AddBack<'a> {
-    columns: &'a Columns<'a>,
-    matrix: &'a [f32],
-    rows: Range<usize>,
-    channels: &'a mut [f32],
-    n_columns: usize,
-    first_column: usize,
-}
-
-impl Kernel for AddBack<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let c = self.columns.c;
-        let [_, iy, iz] = c.input;
-        let oz = c.output[2];
-        let mut matrix_rows = self.matrix.chunks_exact(self.n_columns);
-        for channel in self.channels.chunks_exact_mut(c.input[0] * iy * iz) {
-            for x in 0..c.kernel[0] {
-                for y in 0..c.kernel[1] {
-                    for copy in &self.columns.copies {
-                        let Some(from) = matrix_rows.next() else {
-                            return;
-                        };
-                        let from = &from[self.first_column..];
-                        for (row, from) in self.rows.clone().zip(from.chunks_exact(oz)) {
-                            if let Some(met) = self.columns.met(row, [x, y]) {
-                                copy.add_back(simd, from, &mut channel[met * iz..][..iz]);
-                            }
-                        }
-                    }
-                }
-            }
+/// What [`RowCopy::run`] does, by the [`RowCopy::vectors`] of the same copy.
+#[inline(always)]
+fn fill_row<S: Simd>(simd: S, vectors: &[(isize, S::Mask)], from: &[f32], to: &mut [f32]) {
+    let (whole, rest) = (to.len() / S::LANES, to.len() % S::LANES);
+    assert!(vectors.len() == to.len().div_ceil(S::LANES));
+    for (number, (first, mask)) in vectors.iter().enumerate() {
+        let from = from.as_ptr().wrapping_offset(*first);
+        // SAFETY: the mask has only lanes whose voxels lie inside of the row.
+        let vector = unsafe { simd.load_masked(from, *mask) };
+        let to = to.as_mut_ptr().wrapping_add(number * S::LANES);
+        if number < whole {
+            // SAFETY: so many vectors fit.
+            unsafe { simd.store(to, vector) };
+        } else {
+            // SAFETY: the rest of the row has as many numbers.
+            unsafe { simd.store_masked(to, simd.mask(0..rest), vector) };
         }
     }
 }
