@@ -44,6 +44,18 @@ pub enum Method {
     Decef,
     /// Covariance pooling.
     Dropcov,
+    /// Block-local training that reconstructs the input.
+    Infopro,
+    /// The same with a contrastive loss in place of the task.
+    InfoproContrast,
+    /// Block-local training with heads that follow the next block.
+    Man,
+    /// Block-local training with latent states and feedback.
+    Bll,
+    /// The Forward-Forward rule.
+    ForwardForward,
+    /// Blocks that take noise from a code of the label.
+    NoProp,
 }
 
 /// What is known of a method.
@@ -69,7 +81,7 @@ const IMAGES_AND_AGES: &str = "images, ages";
 const CONVOLUTIONS: &str = "images, ages; residual networks and the brain CNN";
 
 /// All methods but [`Method::Custom`].
-pub const METHODS: [MethodCard; 14] = [
+pub const METHODS: [MethodCard; 20] = [
     MethodCard {
         method: Method::Backprop,
         line: "one loss at the end, dense weights",
@@ -168,7 +180,7 @@ pub const METHODS: [MethodCard; 14] = [
             "train.auxiliary={ similarity = 0.0, weight = 1.0 }",
             "train.penalty=none",
         ],
-        differs: "all blocks see each batch; the replay buffer of the asynchronous form is not here",
+        differs: "all blocks take as many steps; train.replay=50 gives them the buffer of the asynchronous form",
     },
     MethodCard {
         method: Method::Predsim,
@@ -235,9 +247,9 @@ pub const METHODS: [MethodCard; 14] = [
         settings: &[
             "train.regime=backprop",
             "model.weights=dense",
-            "train.penalty={ srip = { weight = 0.01 } }",
+            "train.penalty={ srip = { weight = 0.01, falls = true } }",
         ],
-        differs: "the factor stays; the published one falls in steps to 0",
+        differs: "",
     },
     MethodCard {
         method: Method::Decef,
@@ -266,12 +278,103 @@ pub const METHODS: [MethodCard; 14] = [
         ],
         differs: "d is half the channels (an eighth for volumes), 256 at most; no more than 90 % of the channels are dropped",
     },
+    MethodCard {
+        method: Method::Infopro,
+        line: "each block learns from a convolutional head and from reconstructing the input",
+        paper: "Wang et al., ICLR 2021, arXiv 2101.10832, softmax form",
+        applies_to: CONVOLUTIONS,
+        costs: "heads and decoders; the input goes to all blocks; no gradient between blocks",
+        settings: &[
+            "train.regime=local",
+            "model.weights=dense",
+            "model.head=conv-gap-mlp",
+            "train.auxiliary={ similarity = 0.0, weight = 1.0, reconstruction = [5.0, 0.5], contrast = 0.0 }",
+            "train.penalty=none",
+        ],
+        differs: "decoders convolve before they enlarge, and are judged by squared errors of the normalized input, of 32 voxels a side at most",
+    },
+    MethodCard {
+        method: Method::InfoproContrast,
+        line: "the same with a contrastive loss; heads of blocks only watch",
+        paper: "Wang et al., ICLR 2021, arXiv 2101.10832, contrast form; ages: Dufumier et al., MICCAI 2021",
+        applies_to: "images, ages; residual networks and the brain CNN; batches of many",
+        costs: "as infopro, and a projection a block",
+        settings: &[
+            "train.regime=local",
+            "model.weights=dense",
+            "model.head=conv-gap-mlp",
+            "train.auxiliary={ similarity = 0.0, weight = 1.0, reconstruction = [5.0, 0.5], contrast = 1.0 }",
+            "train.penalty=none",
+        ],
+        differs: "as infopro; projections read globally pooled features",
+    },
+    MethodCard {
+        method: Method::Man,
+        line: "each block learns from a head with a trained copy of the next unit and a slow one that follows it",
+        paper: "Su et al., ECCV 2024, arXiv 2407.05623",
+        applies_to: CONVOLUTIONS,
+        costs: "heads of two units each; all blocks on one device; weights, but no gradients, go back",
+        settings: &[
+            "train.regime=local-together",
+            "model.weights=dense",
+            "model.head={ momentum = { decay = 0.995 } }",
+            "train.auxiliary={ similarity = 0.0, weight = 1.0, reconstruction = [5.0, 5.0], contrast = 0.0 }",
+            "train.penalty=none",
+        ],
+        differs: "the task has a factor of 1, published 0.75; one optimizer clips the gradient of all blocks",
+    },
+    MethodCard {
+        method: Method::Bll,
+        line: "each block learns to agree with a feedback of the label over latent states",
+        paper: "Kappel et al. 2023, arXiv 2305.14974, from its abstract and outline",
+        applies_to: IMAGES_AND_AGES,
+        costs: "a linear layer and a table a block; no gradient between blocks",
+        settings: &[
+            "train.regime=local",
+            "model.weights=dense",
+            "model.head={ latent = { states = 64 } }",
+            "train.auxiliary={ similarity = 0.0, weight = 1.0 }",
+            "train.penalty=none",
+        ],
+        differs: "the formula is our reading: one categorical code a block, feedback of one layer, exact posterior; the paper's feedback is a chain",
+    },
+    MethodCard {
+        method: Method::ForwardForward,
+        line: "each unit learns to be large for right labels and small for wrong ones",
+        paper: "Hinton 2022, arXiv 2212.13345; labels as waves: Scodellaro et al. 2023, arXiv 2312.14924",
+        applies_to: "images; ages with train.loss soft-labels",
+        costs: "two passes a step, a pass for each class or bin of age an answer; no gradient between units",
+        settings: &[
+            "train.regime=forward-forward",
+            "model.weights=dense",
+            "train.penalty=none",
+        ],
+        differs: "units are residual, with batch normalization; wrong labels are drawn evenly, not by what the network takes for right",
+    },
+    MethodCard {
+        method: Method::NoProp,
+        line: "blocks of a whole network each learn to say the label from the image and a noisy code of it",
+        paper: "Li, Teh & Pascanu 2025, arXiv 2503.24322, in discrete time",
+        applies_to: IMAGES_AND_AGES,
+        costs: "as many networks as steps, in training and for an answer; nothing goes from block to block in training",
+        settings: &[
+            "train.regime={ no-prop = { blocks = 10 } }",
+            "model.weights=dense",
+            "train.penalty=none",
+        ],
+        differs: "each block has the whole trunk of the config; codes are fixed; answers take the mean of the noise in place of draws; the last block's own answer counts",
+    },
 ];
 
 /// The key of the name.
 pub(super) const KEY: &str = "train.method";
 /// Keys whose numbers may be others than those that a method sets: factors, depths and shares.
-const TUNED: [&str; 3] = ["train.penalty", "model.head", "model.weights"];
+const TUNED: [&str; 4] = [
+    "train.penalty",
+    "train.regime",
+    "model.head",
+    "model.weights",
+];
 
 /// The method that a config names.
 pub(super) fn named_in(config: &impl Serialize) -> Method {
@@ -376,7 +479,12 @@ mod tests {
     fn each_method_is_one_change_of_a_config_for_images_and_of_one_for_ages() {
         for card in &METHODS {
             let change = format!("{KEY}={}", card.method.name());
-            let brain = brain(&[&change]).unwrap_or_else(|error| panic!("{change}: {error}"));
+            let soft = "train.loss={ soft-labels = { bin_years = 2.0, sd_years = 2.0 } }";
+            let loss = match card.method {
+                Method::ForwardForward => soft,
+                _ => "train.loss=mae",
+            };
+            let brain = brain(&[&change, loss]).unwrap_or_else(|e| panic!("{change}: {e}"));
             let images = images(RESNET, &[&change]).unwrap_or_else(|e| panic!("{change}: {e}"));
             assert_eq!(brain.train.method, card.method);
             // All that it decides is written down: set by hand, the config is the same but for the name.
@@ -411,12 +519,38 @@ mod tests {
             ("dgl", "tokens"),
             ("dropcov", "tokens"),
             ("ocnn", "no convolution"),
+            ("infopro", "tokens"),
+            ("man", "tokens"),
         ] {
             let change = format!("train.method={method}");
             let said = images(VIT, &[&change]).unwrap_err().to_string();
             assert!(said.contains(why), "{said}");
         }
         assert!(images(VIT, &["train.method=dfa"]).is_ok());
+    }
+
+    #[test]
+    fn the_rule_that_asks_for_each_answer_is_refused_where_they_have_no_end() {
+        let said = brain(&["train.method=forward-forward", "train.loss=mae"]).unwrap_err();
+        assert!(said.to_string().contains("soft-labels"), "{said}");
+    }
+
+    #[test]
+    fn steps_from_noise_to_the_label_may_be_as_many_as_you_like_but_two_at_least() {
+        let of = |blocks| format!("train.regime={{ no-prop = {{ blocks = {blocks} }} }}");
+        assert!(images(RESNET, &["train.method=no-prop", &of(4)]).is_ok());
+        let said = images(RESNET, &["train.method=no-prop", &of(1)]).unwrap_err();
+        assert!(said.to_string().contains("fewer than 2"), "{said}");
+    }
+
+    #[test]
+    fn heads_that_follow_the_next_unit_need_it_beside_them() {
+        let alone = [
+            "train.regime=local",
+            "model.head={ momentum = { decay = 0.9 } }",
+        ];
+        let said = images(RESNET, &alone).unwrap_err().to_string();
+        assert!(said.contains("local-together"), "{said}");
     }
 
     #[test]

@@ -99,6 +99,36 @@ impl Target {
         }
     }
 
+    /// The number of the output that a truth stands for: its class, or its bin of age; of a mixture, of the larger part.
+    pub fn label(&self, truth: &Truth) -> usize {
+        match self {
+            Self::Ages(ages) => ages.bin(mean_age_years(truth)),
+            Self::Classes(_) => {
+                let parts = truth.parts();
+                let larger = parts.reduce(|a, b| if b.1 > a.1 { b } else { a });
+                larger.map_or(0, |(class, _)| class as usize)
+            }
+        }
+    }
+
+    /// The numbers of outputs that a truth does not stand for: all other classes, or bins whose middle is 10 years off or more.
+    pub fn wrong_labels(&self, truth: &Truth) -> Vec<usize> {
+        match self {
+            Self::Ages(ages) => {
+                let age_years = mean_age_years(truth);
+                let bins = ages.bins.into_iter().flat_map(AgeBins::middles).enumerate();
+                let far = bins.filter(|(_, middle)| (middle - age_years).abs() >= ALIKE_YEARS);
+                far.map(|(bin, _)| bin).collect()
+            }
+            Self::Classes(classes) => {
+                let right = self.label(truth);
+                let of_truth = |class: usize| truth.parts().any(|(part, _)| part as usize == class);
+                let wrong = (0..classes.n_classes).filter(|class| !of_truth(*class));
+                wrong.filter(|class| *class != right).collect()
+            }
+        }
+    }
+
     /// How alike the members of a batch are by their truths, for the similarity loss.
     ///
     /// # Shapes
@@ -246,6 +276,14 @@ impl AgeTarget {
     /// How many numbers a head says.
     pub fn n_outputs(&self) -> usize {
         self.bins.map_or(1, |bins| bins.n)
+    }
+
+    /// The bin of an age, the outermost ones for ages beyond; 0 without bins.
+    fn bin(&self, age_years: f64) -> usize {
+        self.bins.map_or(0, |bins| {
+            let bin = ((age_years - bins.first_years) / bins.width_years).round();
+            bin.clamp(0.0, (bins.n - 1) as f64) as usize
+        })
     }
 
     /// What heads should have said.

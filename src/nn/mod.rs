@@ -6,6 +6,7 @@
 
 pub mod batch_norm;
 mod batch_norm_op;
+pub mod contrast;
 pub mod conv3d;
 pub mod conv3d_op;
 pub mod conv3d_pool_op;
@@ -18,6 +19,7 @@ pub mod linear;
 pub mod observer;
 pub mod pass;
 pub mod pool3d;
+pub mod reconstruction;
 pub mod similarity;
 pub mod weight;
 pub mod weight_penalty;

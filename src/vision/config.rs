@@ -9,11 +9,11 @@ use super::dataset::{Dataset, LabeledImage, Opened};
 use super::source::ImageSamples;
 use crate::Error;
 use crate::config::train::{
-    TrainSection, parse, refuse_first, to_toml, weights_check, width_check,
+    HeadChoice, TrainSection, parse, refuse_first, to_toml, weights_check, width_check,
 };
 use crate::engine::classes::{ClassLoss, ClassTarget};
 use crate::engine::seed::{Purpose, Seed};
-use crate::models::{Cuts, ImageModelConfig, NamedCuts, Regime};
+use crate::models::ImageModelConfig;
 use crate::nn::weight_penalty::WeightPenalty;
 use rand::RngExt as _;
 
@@ -117,16 +117,22 @@ impl VisionConfig {
                     || !model.residual_units().is_empty(),
                 "a transformer has no convolution but its first, which OCNN leaves alone",
             ),
+            (
+                "train.auxiliary.reconstruction",
+                train.auxiliary.reconstruction == [0.0; 2] || !model.residual_units().is_empty(),
+                "tokens cannot be convolved into an image, expected [0.0, 0.0]",
+            ),
         ];
+        let heads = HeadChoice {
+            inner: model.head,
+            last: model.last_head,
+        };
         let rest = train.checks().into_iter().chain(data.augmentation.checks());
+        let rest = rest.chain(train.checks_of_heads(heads));
         refuse_first(checks.into_iter().chain(rest))?;
         model.check(data.side)?;
-        let balanced = model.cuts == Cuts::Named(NamedCuts::Balanced);
-        let n_blocks = match (train.regime, balanced) {
-            (Regime::Local, true) => None,
-            (Regime::Backprop | Regime::DeepSupervision | Regime::DirectFeedback, true) => Some(1),
-            (regime, false) => Some(regime.n_blocks(model.part_starts(regime)?.len())),
-        };
+        let starts = || model.part_starts(train.regime);
+        let n_blocks = train.regime.n_blocks_of(&model.cuts, starts)?;
         train.check_block_factors(n_blocks)
     }
 

@@ -137,21 +137,13 @@ fn without_seed(config: &VisionConfig) -> VisionConfig {
         // The name says nothing that the keys don't say.
         same.train.method = Method::Custom;
     }
-    if has_one_head(same.train.regime) {
+    if !same.train.regime.is_cut() {
         // Without heads that only train their settings have no effect.
         same.model.cuts = Cuts::Named(NamedCuts::Published);
         same.model.head = HeadKind::GapLinear;
         same.train.auxiliary = AuxiliaryConfig::task_alone();
     }
     same
-}
-
-/// Whether no head is there but the last one.
-fn has_one_head(regime: Regime) -> bool {
-    match regime {
-        Regime::Backprop | Regime::DirectFeedback => true,
-        Regime::Local | Regime::DeepSupervision => false,
-    }
 }
 
 /// Backprop through dense weights and nothing else.

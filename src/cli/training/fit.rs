@@ -56,6 +56,16 @@ pub(in crate::cli) fn fit<L>(fit: Fit<'_, L>) -> anyhow::Result<Vec<Block>> {
         placement,
         context,
     } = fit;
+    let plan = BatchPlan {
+        n_samples: training.len(),
+        batch_size: section.batch_size,
+        seed: section.seed,
+        draw,
+    };
+    let objective = Objective {
+        n_steps: Some(section.epochs * plan.steps_per_epoch()),
+        ..objective
+    };
     let metric = objective.target.metric();
     let checkpoints = Checkpoints::new(run.checkpoints(), section.checkpoint.keep);
     let n_blocks = network.blocks.len();
@@ -68,12 +78,6 @@ pub(in crate::cli) fn fit<L>(fit: Fit<'_, L>) -> anyhow::Result<Vec<Block>> {
         &objective,
         states.as_deref(),
     )?)?;
-    let plan = BatchPlan {
-        n_samples: training.len(),
-        batch_size: section.batch_size,
-        seed: section.seed,
-        draw,
-    };
     let loop_ = Training {
         training,
         validation,

@@ -1,7 +1,6 @@
 //! `brainage vision ablate`: studies of single settings of the method.
 
 use crate::engine::objective::OrthogonalityMode;
-use crate::models::Regime;
 use crate::nn::weight::WeightForm;
 use crate::vision::config::VisionConfig;
 use crate::vision::study::{Variation, even_cuts};
@@ -74,12 +73,8 @@ fn refuse_without_effect(args: &Args, config: &VisionConfig) -> Result<(), CliEr
             "--set model.weights=eigen --set train.orthogonality.mode=penalty",
         ));
     }
-    let is_cut = match train.regime {
-        Regime::Local | Regime::DeepSupervision => true,
-        Regime::Backprop | Regime::DirectFeedback => false,
-    };
     let asks_for_cuts = !args.blocks.is_empty() || !args.cuts.is_empty();
-    if asks_for_cuts && !is_cut {
+    if asks_for_cuts && !train.regime.is_cut() {
         return Err(CliError::usage(
             "the network is trained as one block with one head, so cuts change nothing",
             "--set train.regime=local",

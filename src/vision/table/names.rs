@@ -14,6 +14,12 @@ pub(super) fn of_method(method: Method) -> Option<&'static str> {
         Method::Dgl => Some("DGL"),
         Method::Predsim => Some("predsim"),
         Method::Auglocal => Some("AugLocal"),
+        Method::Infopro => Some("InfoPro"),
+        Method::InfoproContrast => Some("InfoPro, contrast"),
+        Method::Man => Some("MAN"),
+        Method::Bll => Some("BLL"),
+        Method::ForwardForward => Some("Forward-Forward"),
+        Method::NoProp => Some("NoProp-DT"),
         Method::Dfa => Some("DFA"),
         Method::Dropcov => Some("DropCov"),
         Method::Custom
@@ -40,15 +46,19 @@ pub(super) fn method(config: &VisionConfig) -> &'static str {
         },
         (WeightForm::Eigen, Regime::Backprop) => "ENN",
         (WeightForm::EigenFilters { .. }, Regime::Backprop) => "DeCEF",
-        (WeightForm::EigenFilters { .. }, Regime::Local) => "local, eigen filters",
+        (WeightForm::EigenFilters { .. }, Regime::Local | Regime::LocalTogether) => {
+            "local, eigen filters"
+        }
         (WeightForm::EigenFilters { .. }, Regime::DeepSupervision) => {
             "deep supervision, eigen filters"
         }
         (WeightForm::EigenFilters { .. }, Regime::DirectFeedback) => {
             "direct feedback, eigen filters"
         }
-        (WeightForm::Dense, Regime::Local) => "local, dense",
-        (WeightForm::Eigen, Regime::Local) => "ENN-ℓ",
+        (WeightForm::Dense, Regime::Local | Regime::LocalTogether) => "local, dense",
+        (WeightForm::Eigen, Regime::Local | Regime::LocalTogether) => "ENN-ℓ",
+        (_, Regime::ForwardForward) => "Forward-Forward",
+        (_, Regime::NoProp { .. }) => "NoProp",
         (WeightForm::Dense, Regime::DeepSupervision) => "deep supervision, dense",
         (WeightForm::Eigen, Regime::DeepSupervision) => "deep supervision, eigen",
         (WeightForm::Dense, Regime::DirectFeedback) => "direct feedback, dense",
@@ -72,7 +82,13 @@ pub(super) fn order_of(method: &str) -> usize {
         "DGL",
         "predsim",
         "AugLocal",
+        "InfoPro",
+        "InfoPro, contrast",
+        "MAN",
+        "BLL",
         "DFA",
+        "Forward-Forward",
+        "NoProp-DT",
         "local, dense",
         "ENN-ℓ",
     ];
@@ -85,7 +101,8 @@ pub(super) fn order_of(method: &str) -> usize {
 /// Where the network is cut, and the heads of its blocks; nothing where it has one head.
 pub(super) fn blocks_of(config: &VisionConfig) -> String {
     match (config.train.regime, &config.model.cuts) {
-        (Regime::Backprop | Regime::DirectFeedback, _) => String::new(),
+        (Regime::NoProp { blocks }, _) => format!("{blocks} steps"),
+        (regime, _) if !regime.is_cut() => String::new(),
         (_, Cuts::Named(name)) => format!("{} ({})", name_of(*name), heads_of(config)),
         (_, Cuts::Before(cuts)) => format!("{cuts:?} ({})", heads_of(config)),
     }
@@ -103,14 +120,24 @@ fn name_of(cuts: NamedCuts) -> &'static str {
 fn heads_of(config: &VisionConfig) -> String {
     let heads = config.model.head.title();
     let auxiliary = config.train.auxiliary;
-    let similarity = match auxiliary.similarity {
-        0.0 => String::new(),
-        share => format!(", similarity {share}"),
-    };
+    let mut besides = String::new();
+    if auxiliary.similarity > 0.0 {
+        besides += &format!(", similarity {}", auxiliary.similarity);
+    }
+    if auxiliary.reconstruction != [0.0; 2] {
+        let [first, last] = auxiliary.reconstruction;
+        besides += &format!(", reconstruction {first} to {last}");
+    }
+    if auxiliary.contrast > 0.0 {
+        besides += &format!(", contrast {}", auxiliary.contrast);
+    }
+    if config.train.replay > 0 {
+        besides += &format!(", replay {}", config.train.replay);
+    }
     match config.train.regime {
         Regime::DeepSupervision if auxiliary.weight != 1.0 => {
-            format!("{heads}{similarity}, weight {}", auxiliary.weight)
+            format!("{heads}{besides}, weight {}", auxiliary.weight)
         }
-        _ => format!("{heads}{similarity}"),
+        _ => format!("{heads}{besides}"),
     }
 }
