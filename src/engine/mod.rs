@@ -5,6 +5,7 @@
 //! sequential and pipelined execution give the same bits. Batches come from [`crate::data`]; events go to sinks, states
 //! to checkpoints. The engine knows nothing of cohorts, scans or reports.
 
+mod age_bins;
 pub mod average;
 pub mod calibration;
 pub mod checkpoint;
