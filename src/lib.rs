@@ -17,6 +17,7 @@ pub mod model_file;
 pub mod models;
 pub mod nn;
 pub mod predict;
+mod process;
 pub mod quantize;
 pub mod report;
 pub mod run;
