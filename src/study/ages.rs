@@ -197,7 +197,7 @@ fn row(config: &TrainConfig, members: &[&Entry], settings: String) -> Row {
         epochs: config.train.epochs,
         n_training: first.map_or(0, |entry| entry.n_training),
         n_test: first.map_or(0, |entry| entry.n_test),
-        cost: Cost::of_runs(members.iter().map(|entry| &entry.cost)),
+        cost: Cost::of_runs(&members.iter().map(|entry| entry.cost).collect::<Vec<_>>()),
         parameters: first.map(|entry| entry.parameters).unwrap_or_default(),
     }
 }

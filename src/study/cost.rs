@@ -41,15 +41,12 @@ impl Cost {
     }
 
     /// Of several runs: means of the times, the largest memory, each over those that tell it.
-    pub fn of_runs<'a>(costs: impl Iterator<Item = &'a Self> + Clone) -> Self {
-        let mean = |of: fn(&Self) -> Option<f64>| mean_of(costs.clone().filter_map(of));
+    pub fn of_runs(costs: &[Self]) -> Self {
+        let mean = |of: fn(&Self) -> Option<f64>| mean_of(costs.iter().filter_map(of));
         Self {
             seconds_per_step: mean(|cost| cost.seconds_per_step),
             cpu_seconds_per_step: mean(|cost| cost.cpu_seconds_per_step),
-            peak_memory_bytes: costs
-                .clone()
-                .filter_map(|cost| cost.peak_memory_bytes)
-                .max(),
+            peak_memory_bytes: costs.iter().filter_map(|cost| cost.peak_memory_bytes).max(),
         }
     }
 }
@@ -58,30 +55,36 @@ impl Cost {
 mod tests {
     use super::*;
 
-    /// Epochs with seconds, processor seconds and memory.
-    fn events(by_epoch: &[(Option<f64>, Option<f64>, Option<u64>)]) -> Vec<Event> {
-        let numbered = by_epoch.iter().zip(0..);
-        let event =
-            |(figures, epoch): (&(Option<f64>, Option<f64>, Option<u64>), u64)| Event::Epoch {
-                epoch,
-                step: epoch + 1,
-                mae_years: Vec::new(),
-                error_percent: vec![50.0],
-                orthogonality_error: Vec::new(),
-                data_wait_share: 0.0,
-                busy_share: Vec::new(),
-                queue_fill: Vec::new(),
-                seconds_per_step: figures.0,
-                cpu_seconds_per_step: figures.1,
-                peak_memory_bytes: figures.2,
-            };
-        numbered.map(event).collect()
+    fn cost(seconds: Option<f64>, cpu_seconds: Option<f64>, bytes: Option<u64>) -> Cost {
+        Cost {
+            seconds_per_step: seconds,
+            cpu_seconds_per_step: cpu_seconds,
+            peak_memory_bytes: bytes,
+        }
+    }
+
+    /// The log of a run whose epochs cost so much.
+    fn events(by_epoch: &[Cost]) -> Vec<Event> {
+        let event = |(cost, epoch): (&Cost, u64)| Event::Epoch {
+            epoch,
+            step: epoch + 1,
+            mae_years: Vec::new(),
+            error_percent: vec![50.0],
+            orthogonality_error: Vec::new(),
+            data_wait_share: 0.0,
+            busy_share: Vec::new(),
+            queue_fill: Vec::new(),
+            seconds_per_step: cost.seconds_per_step,
+            cpu_seconds_per_step: cost.cpu_seconds_per_step,
+            peak_memory_bytes: cost.peak_memory_bytes,
+        };
+        by_epoch.iter().zip(0..).map(event).collect()
     }
 
     #[test]
     fn a_disturbed_epoch_does_not_move_the_time_of_a_step() {
         let seconds = |by_epoch: &[Option<f64>]| {
-            let by_epoch: Vec<_> = by_epoch.iter().map(|s| (*s, None, None)).collect();
+            let by_epoch: Vec<Cost> = by_epoch.iter().map(|s| cost(*s, None, None)).collect();
             Cost::of(&events(&by_epoch)).seconds_per_step
         };
         assert_eq!(
@@ -95,18 +98,13 @@ mod tests {
     #[test]
     fn memory_is_the_most_of_all_epochs_and_runs_and_times_are_means_over_runs() {
         let one = Cost::of(&events(&[
-            (Some(1.0), Some(2.0), Some(700)),
-            (Some(1.0), Some(2.0), Some(500)),
+            cost(Some(1.0), Some(2.0), Some(700)),
+            cost(Some(1.0), Some(2.0), Some(500)),
         ]));
         assert_eq!(one.peak_memory_bytes, Some(700));
-        let two = Cost::of(&events(&[(Some(3.0), None, None)]));
-        let both = Cost::of_runs([one, two].iter());
-        let expected = Cost {
-            seconds_per_step: Some(2.0),
-            cpu_seconds_per_step: Some(2.0),
-            peak_memory_bytes: Some(700),
-        };
-        assert_eq!(both, expected);
+        let two = Cost::of(&events(&[cost(Some(3.0), None, None)]));
+        let both = Cost::of_runs(&[one, two]);
+        assert_eq!(both, cost(Some(2.0), Some(2.0), Some(700)));
         assert_eq!(Cost::of(&[]), Cost::default());
     }
 }

@@ -183,7 +183,7 @@ fn row(config: &VisionConfig, members: &[&Entry], settings: String) -> Row {
         epochs: config.train.epochs,
         n_training,
         n_test: first.map_or(0, |evaluation| evaluation.n),
-        cost: Cost::of_runs(members.iter().map(|entry| &entry.cost)),
+        cost: Cost::of_runs(&members.iter().map(|entry| entry.cost).collect::<Vec<_>>()),
         speed_up: None,
         parameters: first
             .map(|evaluation| evaluation.parameters)

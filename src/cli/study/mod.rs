@@ -83,12 +83,8 @@ impl Series {
 pub(in crate::cli) struct Answer<'a, T> {
     #[serde(flatten)]
     pub(in crate::cli) table: &'a T,
-    #[serde(skip_serializing_if = "is_empty")]
-    pub(in crate::cli) tuning: &'a Tuning,
-}
-
-fn is_empty(tuning: &&Tuning) -> bool {
-    tuning.trials.is_empty()
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) tuning: Option<&'a Tuning>,
 }
 
 /// Trains what is not trained yet, prints the table, and leaves it in the folder of the study.
@@ -122,10 +118,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     for (file, text) in [("table.md", &markdown), ("table.csv", &table.to_csv()?)] {
         write_atomically(&out.join(file), |out| out.write_all(text.as_bytes()))?;
     }
-    let tuning = &done.tuning;
+    let tuning = done.tuning.as_ref();
     let table = &table;
     printer.object(&Answer { table, tuning })?;
-    if !tuning.trials.is_empty() {
+    if let Some(tuning) = tuning {
         printer.line(&tuning.to_markdown())?;
     }
     printer.line(markdown.trim_end())?;

@@ -68,8 +68,8 @@ pub(in crate::cli) trait Kind {
 pub(in crate::cli) struct Done {
     /// Names and folders of the runs that count, in their order.
     pub(in crate::cli) runs: Vec<(String, RunDir)>,
-    /// What was tried of the tuned key; nothing where none is tuned.
-    pub(in crate::cli) tuning: Tuning,
+    /// What was tried of the tuned key; `None` where none is tuned.
+    pub(in crate::cli) tuning: Option<Tuning>,
     /// Most scans that a run was refused.
     pub(in crate::cli) n_refused: usize,
 }
@@ -159,7 +159,7 @@ pub(in crate::cli) fn carry_out<K: Kind>(
     let named = |(planned, run): (&StudyRun<K::Config>, RunDir)| (planned.name.clone(), run);
     Ok(Done {
         runs: done.into_iter().map(named).collect(),
-        tuning,
+        tuning: grid.tuned.is_some().then_some(tuning),
         n_refused,
     })
 }

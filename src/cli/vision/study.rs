@@ -96,9 +96,9 @@ pub(super) fn compare(
     ] {
         write_atomically(&out.join(file), |out| out.write_all(text.as_bytes()))?;
     }
-    let tuning = &done.tuning;
+    let tuning = done.tuning.as_ref();
     printer.object(&Answer { table, tuning })?;
-    if !tuning.trials.is_empty() {
+    if let Some(tuning) = tuning {
         printer.line(&tuning.to_markdown())?;
     }
     printer.line(markdown.trim_end())?;
