@@ -160,3 +160,74 @@ fn one_image_in_two_splits_is_refused() {
     let expected = ["the same image stands in two splits", "hint: ", "exclude"];
     program::check_refusal(&answer, 1, &expected);
 }
+
+fn read(path: PathBuf) -> String {
+    fs_err::read_to_string(path).expect("a file")
+}
+
+#[test]
+fn trainings_on_ages_are_compared_on_the_same_split_whatever_their_seed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let say = |words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        program::brainage(folder.path(), &words).expect("the program runs")
+    };
+    say("synth --layout bids --subjects 14 --voxel-size 4 --out heads");
+    let project = "[cohorts.heads]\nlayout = \"bids\"\nroot = \"heads\"\n";
+    fs_err::write(at("brainage.toml"), project).expect("a project file");
+    let small = brainage::config::train::BRAIN_CNN_SMALL;
+    fs_err::write(at("small.toml"), small).expect("a config");
+    let study = "study --config small.toml --set train.epochs=1 --set data.split.validation=0.3 \
+                 --set data.split.test=0.3 --vary train.regime=backprop|local \
+                 --tune train.optimizer.learning_rate=1e-3|3e-3 --out study";
+    let answer = say(&format!("--json {study} --seeds 1,2"));
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    let found: Value = serde_json::from_str(&answer.stdout).expect("JSON");
+    assert_eq!(found["tuning"]["unit"], "years");
+    let trials = found["tuning"]["trials"].as_array().expect("trials");
+    let trials: Vec<(&str, bool)> = trials
+        .iter()
+        .filter_map(|trial| Some((trial["run"].as_str()?, trial["chosen"].as_bool()?)))
+        .collect();
+    assert_eq!(trials.len(), 4);
+    let mut splits = Vec::new();
+    for (run, is_chosen) in &trials {
+        splits.push(read(at("study").join(run).join("index.csv")));
+        let second = at("study").join(run.replace("seed-1", "seed-2"));
+        assert_eq!(second.is_dir(), *is_chosen, "{}", second.display());
+        if second.is_dir() {
+            splits.push(read(second.join("index.csv")));
+            for file in ["model.safetensors", "report.html", "left_out.csv"] {
+                assert!(second.join(file).is_file(), "{file}");
+            }
+        }
+    }
+    assert_eq!(splits.len(), 6);
+    assert!(splits.iter().all(|split| *split == splits[0]));
+    // The test error of a row is the mean of what its runs say themselves.
+    let rows = found["rows"].as_array().expect("rows");
+    let methods: Vec<&Value> = rows.iter().map(|row| &row["method"]).collect();
+    assert_eq!(methods, ["ENN", "ENN-ℓ"]);
+    let mae = |run: &str| -> f64 {
+        let text = read(at("study").join(run).join("evaluation.json"));
+        let evaluation: Value = serde_json::from_str(&text).expect("JSON");
+        evaluation["mae"].as_f64().expect("an error")
+    };
+    let of_backprop = |(run, is_chosen): &&(&str, bool)| *is_chosen && run.starts_with("backprop");
+    let (run, _) = trials.iter().find(of_backprop).expect("a chosen value");
+    let expected = f64::midpoint(mae(run), mae(&run.replace("seed-1", "seed-2")));
+    let found = rows[0]["mean"].as_f64().expect("a number");
+    assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    let table = read(at("study/table.md"));
+    assert!(
+        table.contains("test MAE, years") && table.contains("(2)"),
+        "{table}"
+    );
+    assert!(read(at("study/table.csv")).starts_with("method,blocks,settings,mae_years,"));
+
+    let refused = say(&format!("{study} --split kfold:5:0"));
+    program::check_refusal(&refused, 1, &["other splits", "--split"]);
+    let refused = say(&format!("{study} --set train.batch_size=3"));
+    program::check_refusal(&refused, 1, &["another recipe", "--out"]);
+}

@@ -6,6 +6,7 @@
 
 pub mod batch_norm;
 pub mod conv3d;
+pub mod free_memory;
 mod large_pages;
 pub mod mapped_file;
 pub mod max_pool3d;

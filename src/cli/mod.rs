@@ -30,6 +30,7 @@ pub mod predict;
 pub mod preprocess;
 pub mod report;
 mod review;
+pub mod study;
 pub mod synth;
 pub mod train;
 pub mod training;
@@ -95,6 +96,7 @@ enum Command {
     Info(info::Args),
     Preprocess(preprocess::Args),
     Train(train::Args),
+    Study(study::Args),
     Predict(predict::Args),
     Evaluate(evaluate::Args),
     Report(report::Args),
@@ -116,6 +118,7 @@ impl Command {
             | Self::Index(_)
             | Self::Preprocess(_)
             | Self::Train(_)
+            | Self::Study(_)
             | Self::Predict(_) => true,
             Self::Vision(args) => args.stops_cleanly(),
             Self::Init(_)
@@ -140,6 +143,7 @@ impl Command {
             Self::Info(args) => info::run(args, context),
             Self::Preprocess(args) => preprocess::run(args, context),
             Self::Train(args) => train::run(args, context),
+            Self::Study(args) => study::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Report(args) => report::run(args, context),

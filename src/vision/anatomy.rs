@@ -357,6 +357,8 @@ mod tests {
             busy_share: Vec::new(),
             queue_fill: Vec::new(),
             seconds_per_step: None,
+            cpu_seconds_per_step: None,
+            peak_memory_bytes: None,
         };
         let events = [
             epoch(0, vec![vec![9.0], vec![9.0]]),

@@ -15,6 +15,7 @@ use crate::engine::classes::{ClassLoss, ClassTarget};
 use crate::engine::seed::{Purpose, Seed};
 use crate::models::ImageModelConfig;
 use crate::nn::weight_penalty::WeightPenalty;
+use crate::study::recipe::{StudyConfig, forget_seed_and_place};
 use rand::RngExt as _;
 
 /// The seed that holds images out: runs of other seeds watch the same images.
@@ -142,6 +143,35 @@ impl VisionConfig {
             loss: self.train.loss,
             n_classes,
         }
+    }
+}
+
+impl StudyConfig for VisionConfig {
+    const ERROR_UNIT: &'static str = "%";
+
+    fn parse(text: &str, origin: &Path, changes: &[String]) -> Result<Self, Error> {
+        Self::parse(text, origin, changes)
+    }
+
+    fn to_toml(&self) -> Result<String, Error> {
+        self.to_toml()
+    }
+
+    fn seed(&self) -> Seed {
+        self.train.seed
+    }
+
+    fn with_seed(mut self, seed: Seed) -> Self {
+        self.train.seed = seed;
+        self
+    }
+
+    fn recipe(&self) -> Self {
+        let mut same = self.clone();
+        let model = &mut same.model;
+        forget_seed_and_place(&mut same.train, (&mut model.cuts, &mut model.head));
+        same.data.root.clear();
+        same
     }
 }
 

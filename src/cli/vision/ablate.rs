@@ -2,8 +2,8 @@
 
 use crate::engine::objective::OrthogonalityMode;
 use crate::nn::weight::WeightForm;
+use crate::study::{Grid, Variation, even_cuts};
 use crate::vision::config::VisionConfig;
-use crate::vision::study::{Variation, even_cuts};
 
 use super::super::{CliError, Context, ExitStatus};
 use super::study::{Base, compare};
@@ -59,7 +59,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if !args.cuts.is_empty() {
         variations.push(Variation::of("model.cuts", args.cuts.iter().cloned()));
     }
-    compare(&args.base, (&variations, &[]), context)
+    let grid = Grid {
+        variations: &variations,
+        variants: &[],
+        tuned: None,
+        seeds: &args.base.series.seeds(),
+    };
+    compare(&args.base, &grid, context)
 }
 
 /// Refuses sweeps whose runs would all be the same.

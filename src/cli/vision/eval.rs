@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use crate::engine::device::{DeviceName, open_one};
 use crate::run::dir::RunDir;
+use crate::vision::config::VisionConfig;
 use crate::vision::evaluation::{ClassifierEvaluation, Heads};
 
+use super::super::study::runs::read_config;
 use super::super::{Context, ExitStatus, Printer};
-use super::train::{first, judge, read_config};
+use super::train::{first, judge};
 
 /// Options of `vision eval`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +38,7 @@ pub struct Args {
 /// Where the run has no model, the data set is not usable, or a device is not there.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let run = RunDir::open(args.run.clone())?;
-    let mut config = read_config(&run)?;
+    let mut config: VisionConfig = read_config(&run)?;
     if let Some(root) = &args.data {
         config.data.root.clone_from(root);
     }

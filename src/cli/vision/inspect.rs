@@ -11,11 +11,13 @@ use crate::run::dir::RunDir;
 use crate::vision::anatomy::{
     Correlation, Orthogonality, Spectrum, correlations, orthogonality, spectra, to_csv,
 };
+use crate::vision::config::VisionConfig;
 use crate::vision::model_file::Classifier;
 
+use super::super::study::runs::read_config;
+use super::super::training::events;
 use super::super::{CliError, Context, ExitStatus};
-use super::table::events;
-use super::train::{first, read_config};
+use super::train::first;
 
 /// Options of `vision inspect`.
 #[derive(Debug, clap::Args)]
@@ -50,7 +52,7 @@ struct Answer {
 /// Where the run has no model, the data set is not usable or has no validation images, or a device is not there.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let run = RunDir::open(args.run.clone())?;
-    let mut config = read_config(&run)?;
+    let mut config: VisionConfig = read_config(&run)?;
     if let Some(root) = &args.data {
         config.data.root.clone_from(root);
     }

@@ -10,12 +10,14 @@ use crate::engine::seed::{Purpose, Seed};
 use crate::quantize::comq::ComqParams;
 use crate::quantize::{ByBits, Quantized, SWEEPS, observe, quantized};
 use crate::run::dir::RunDir;
+use crate::vision::config::VisionConfig;
 use crate::vision::evaluation::{Heads, evaluate};
 use crate::vision::model_file::Classifier;
 use rand::seq::SliceRandom as _;
 
+use super::super::study::runs::read_config;
 use super::super::{Context, ExitStatus};
-use super::train::{first, read_config};
+use super::train::first;
 
 /// Options of `vision quantize`.
 #[derive(Debug, clap::Args)]
@@ -57,7 +59,7 @@ struct Answer {
 /// Where the run has no model, the data set is not usable, or a device is not there.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let run = RunDir::open(args.run.clone())?;
-    let mut config = read_config(&run)?;
+    let mut config: VisionConfig = read_config(&run)?;
     if let Some(root) = &args.data {
         config.data.root.clone_from(root);
     }

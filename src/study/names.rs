@@ -1,13 +1,14 @@
 //! How rows of a table are named: method, blocks and heads.
 
-use super::super::config::VisionConfig;
 use crate::config::method::Method;
+use crate::config::train::TrainSection;
+use crate::models::head::HeadKind;
 use crate::models::{Cuts, NamedCuts, Regime};
 use crate::nn::weight::WeightForm;
 use crate::nn::weight_penalty::WeightPenalty;
 
 /// A method whose name says more than form, regime and penalty do, as its paper calls it.
-pub(super) fn of_method(method: Method) -> Option<&'static str> {
+pub(crate) fn of_method(method: Method) -> Option<&'static str> {
     match method {
         Method::Bwbpf => Some("BWBPF"),
         Method::MonoForward => Some("Mono-Forward"),
@@ -34,12 +35,12 @@ pub(super) fn of_method(method: Method) -> Option<&'static str> {
 }
 
 /// Its own name, or form of the weights and regime as the paper calls them.
-pub(super) fn method(config: &VisionConfig) -> &'static str {
-    if let Some(name) = of_method(config.train.method) {
+pub(crate) fn method<L>(train: &TrainSection<L>, weights: WeightForm) -> &'static str {
+    if let Some(name) = of_method(train.method) {
         return name;
     }
-    match (config.model.weights, config.train.regime) {
-        (WeightForm::Dense, Regime::Backprop) => match config.train.penalty {
+    match (weights, train.regime) {
+        (WeightForm::Dense, Regime::Backprop) => match train.penalty {
             WeightPenalty::None => "BP",
             WeightPenalty::Ocnn { .. } => "OCNN",
             WeightPenalty::Srip { .. } => "SRIP",
@@ -67,7 +68,7 @@ pub(super) fn method(config: &VisionConfig) -> &'static str {
 }
 
 /// Backprop first, then what gives it up.
-pub(super) fn order_of(method: &str) -> usize {
+pub(crate) fn order_of(method: &str) -> usize {
     let known = [
         "BP",
         "OCNN",
@@ -99,12 +100,13 @@ pub(super) fn order_of(method: &str) -> usize {
 }
 
 /// Where the network is cut, and the heads of its blocks; nothing where it has one head.
-pub(super) fn blocks_of(config: &VisionConfig) -> String {
-    match (config.train.regime, &config.model.cuts) {
+pub(crate) fn blocks_of<L>(train: &TrainSection<L>, cuts: &Cuts, head: HeadKind) -> String {
+    let heads = heads_of(train, head);
+    match (train.regime, cuts) {
         (Regime::NoProp { blocks }, _) => format!("{blocks} steps"),
         (regime, _) if !regime.is_cut() => String::new(),
-        (_, Cuts::Named(name)) => format!("{} ({})", name_of(*name), heads_of(config)),
-        (_, Cuts::Before(cuts)) => format!("{cuts:?} ({})", heads_of(config)),
+        (_, Cuts::Named(name)) => format!("{} ({heads})", name_of(*name)),
+        (_, Cuts::Before(cuts)) => format!("{cuts:?} ({heads})"),
     }
 }
 
@@ -117,9 +119,9 @@ fn name_of(cuts: NamedCuts) -> &'static str {
 }
 
 /// The heads that only train, and what they learn besides the classes.
-fn heads_of(config: &VisionConfig) -> String {
-    let heads = config.model.head.title();
-    let auxiliary = config.train.auxiliary;
+fn heads_of<L>(train: &TrainSection<L>, head: HeadKind) -> String {
+    let heads = head.title();
+    let auxiliary = train.auxiliary;
     let mut besides = String::new();
     if auxiliary.similarity > 0.0 {
         besides += &format!(", similarity {}", auxiliary.similarity);
@@ -131,10 +133,10 @@ fn heads_of(config: &VisionConfig) -> String {
     if auxiliary.contrast > 0.0 {
         besides += &format!(", contrast {}", auxiliary.contrast);
     }
-    if config.train.replay > 0 {
-        besides += &format!(", replay {}", config.train.replay);
+    if train.replay > 0 {
+        besides += &format!(", replay {}", train.replay);
     }
-    match config.train.regime {
+    match train.regime {
         Regime::DeepSupervision if auxiliary.weight != 1.0 => {
             format!("{heads}{besides}, weight {}", auxiliary.weight)
         }
