@@ -6,16 +6,16 @@
 //!
 //! As published it has two convolutions with twelve channels between them. Ours convolves once before the features are brought
 //! to the sides of the input, which costs less, and once after; it is judged by the mean squared error of the normalized
-//! input. Inputs with longer sides than [`LONGEST_SIDE`] are averaged first.
+//! input, averaged to sides that are a multiple of those of the features and [`LONGEST_SIDE`] at most.
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
+use burn::tensor::module::adaptive_avg_pool3d;
+use burn::tensor::{Device, Tensor, activation::relu};
 use rand_chacha::ChaCha8Rng;
 
 use super::conv3d::{Conv3d, Conv3dShape, Extent};
 use super::group_norm::GroupNorm;
 use super::layer::Layer;
-use super::pool3d::average_pool_to;
 use super::weight::WeightForm;
 
 /// Channels between the convolutions.
@@ -58,10 +58,16 @@ impl Reconstruction {
     /// # Shapes
     /// `features` is `[batch, channels, x, y, z]`, `input` `[batch, input_channels, X, Y, Z]`.
     pub fn loss(&self, features: Tensor<5>, input: &Tensor<5>) -> Tensor<1> {
-        let wanted = average_pool_to(input.clone(), LONGEST_SIDE);
-        let [_, _, x, y, z] = wanted.dims();
+        let factors = factors(sides_of(&features), sides_of(input));
         let hidden = relu(self.norm.forward(self.before.forward(features)));
-        let drawn = self.after.forward(stretched(hidden, [x, y, z]));
+        let hidden = enlarged(hidden, factors);
+        let sides = sides_of(&hidden);
+        let wanted = if sides == sides_of(input) {
+            input.clone()
+        } else {
+            adaptive_avg_pool3d(input.clone(), sides)
+        };
+        let drawn = self.after.forward(hidden);
         (drawn - wanted).square().mean() * self.factor
     }
 
@@ -71,22 +77,34 @@ impl Reconstruction {
     }
 }
 
-/// Brings volumes to other sides: each voxel takes the value of the nearest one.
+fn sides_of(volumes: &Tensor<5>) -> [usize; 3] {
+    let [_, _, x, y, z] = volumes.dims();
+    [x, y, z]
+}
+
+/// How many times features are enlarged along each axis.
+fn factors(features: [usize; 3], input: [usize; 3]) -> [usize; 3] {
+    std::array::from_fn(|axis| (input[axis].min(LONGEST_SIDE) / features[axis].max(1)).max(1))
+}
+
+/// Each voxel repeated along each axis.
 ///
 /// # Shapes
-/// `[batch, channels, x, y, z]` → `[batch, channels, sides…]`.
-fn stretched(features: Tensor<5>, sides: [usize; 3]) -> Tensor<5> {
-    let mut stretched = features;
-    for (axis, to) in sides.into_iter().enumerate() {
-        let from = stretched.dims()[axis + 2];
-        if from != to {
-            let nearest: Vec<i32> = (0..to).map(|i| (i * from / to) as i32).collect();
-            let device = stretched.device();
-            let nearest = Tensor::<1, Int>::from_data(TensorData::new(nearest, [to]), &device);
-            stretched = stretched.select(axis + 2, nearest);
+/// `[batch, channels, x, y, z]` → `[batch, channels, x·factors[0], …]`.
+fn enlarged(features: Tensor<5>, factors: [usize; 3]) -> Tensor<5> {
+    let mut enlarged = features;
+    for (axis, factor) in factors.into_iter().enumerate() {
+        if factor == 1 {
+            continue;
         }
+        let mut dims = enlarged.dims();
+        let n_before: usize = dims[..axis + 3].iter().product();
+        let n_after: usize = dims[axis + 3..].iter().product();
+        dims[axis + 2] *= factor;
+        let columns = enlarged.reshape([n_before, 1, n_after]);
+        enlarged = columns.expand([n_before, factor, n_after]).reshape(dims);
     }
-    stretched
+    enlarged
 }
 
 #[cfg(test)]
@@ -95,17 +113,23 @@ mod tests {
     use crate::engine::seed::{Purpose, Seed};
 
     #[test]
-    fn stretching_repeats_voxels_and_shrinking_leaves_some_out() {
+    fn enlarging_repeats_each_voxel_along_each_axis() {
         let device = Device::flex();
         let values = [[[[[1.0_f32, 2.0], [3.0, 4.0]]]]];
-        let wide = stretched(Tensor::from_data(values, &device), [1, 2, 4]);
-        let found: Vec<f32> = wide.clone().into_data().try_into_vec().unwrap();
-        assert_eq!(found, [1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]);
-        let back: Vec<f32> = stretched(wide, [1, 1, 2])
-            .into_data()
-            .try_into_vec()
-            .unwrap();
-        assert_eq!(back, [1.0, 2.0]);
+        let large = enlarged(Tensor::from_data(values, &device), [1, 2, 3]);
+        assert_eq!(large.dims(), [1, 1, 1, 4, 6]);
+        let found: Vec<f32> = large.into_data().try_into_vec().unwrap();
+        let row = |a: f32, b: f32| [a, a, a, b, b, b];
+        let expected = [row(1.0, 2.0), row(1.0, 2.0), row(3.0, 4.0), row(3.0, 4.0)];
+        assert_eq!(found, expected.concat());
+    }
+
+    #[test]
+    fn what_is_drawn_is_as_large_as_features_allow_and_no_larger_than_the_input_or_the_bound() {
+        assert_eq!(factors([1, 8, 4], [1, 32, 32]), [1, 4, 8]);
+        assert_eq!(factors([24, 28, 24], [48, 56, 48]), [1, 1, 1]);
+        assert_eq!(factors([6, 7, 6], [48, 56, 48]), [5, 4, 5]);
+        assert_eq!(factors([64, 1, 5], [128, 4, 8]), [1, 4, 1]);
     }
 
     #[test]
