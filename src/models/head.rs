@@ -16,9 +16,9 @@ mod label_code;
 mod latent;
 mod mlp_sr;
 
-use super::block::Unit;
 use super::brain_cnn::BatchNormConfig;
 use super::parameters::{self, Graph};
+use super::unit::Unit;
 use crate::nn::contrast::Contrast;
 use crate::nn::conv3d::{Conv3d, Conv3dShape, Extent};
 use crate::nn::dropout::dropout;

@@ -9,13 +9,13 @@ use burn::tensor::Device;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::block::Unit;
 use super::brain_cnn::BatchNormConfig;
 use super::head::{Head, HeadKind, HeadShape, IMAGE_CHANNELS, Pooling, copied_units};
 use super::network::Network;
 use super::regime::{Cuts, NamedCuts, Regime, starts_of, unknown_cuts};
 use super::residual::{Layers, ResidualUnit, Stem, StemKind, UnitKind, UnitShape};
 use super::transformer::{EncoderLayer, PatchEmbedding, TransformerShape};
+use super::unit::Unit;
 use crate::Error;
 use crate::engine::seed::{Purpose, Seed};
 use crate::nn::conv3d::Extent;

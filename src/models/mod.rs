@@ -15,6 +15,7 @@ pub mod parameters;
 mod regime;
 pub mod residual;
 pub mod transformer;
+pub mod unit;
 
 pub use block::Block;
 pub use image_model::{ImageModelConfig, ImageModelName, NetworkDraw};

@@ -4,13 +4,14 @@ use burn::tensor::{Device, Tensor};
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
-use super::block::{Block, InnerHead, Unit};
+use super::block::{Block, InnerHead};
 use super::brain_cnn::{BatchNormConfig, ConvStage, ConvStageConfig};
 use super::denoising::Denoising;
 use super::goodness::Goodness;
 use super::head::{Branches, Head, HeadKind, HeadShape, Pooling, copied_units};
 use super::parameters::{self, Misfit, NamedTensors};
 use super::regime::{Cuts, NamedCuts, Regime, refused_cuts, starts_of, unknown_cuts};
+use super::unit::Unit;
 use crate::Error;
 use crate::engine::seed::{Purpose, Seed};
 use crate::nn::conv3d::Extent;
