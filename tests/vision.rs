@@ -7,13 +7,7 @@ mod classifiers;
 mod phantoms;
 mod program;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::SystemTime;
-
-use brainage::engine::event::Event;
 use brainage::models::parameters::NamedTensors;
-use brainage::run::metrics_log;
 use classifiers::{CONFIG, check_same_bits, config, last_error_percent, train, write_cifar10};
 use phantoms::{How, assert_same_bits};
 use program::{Answer, brainage, check_refusal};
@@ -210,158 +204,6 @@ fn a_study_goes_on_where_it_stopped_and_leaves_finished_runs_alone() {
     check_refusal(&refused, 2, &["changes nothing", "model.weights=eigen"]);
 }
 
-fn read(path: &Path) -> String {
-    fs_err::read_to_string(path).expect("a file")
-}
-
-fn modified(path: &Path) -> SystemTime {
-    let file = fs_err::metadata(path).expect("a file");
-    file.modified().expect("a time")
-}
-
-/// Lines of a table by their first field, which no comma is in.
-fn by_first_field(csv: &str) -> BTreeMap<&str, Vec<&str>> {
-    let fields = csv.lines().skip(1).map(|line| line.split(','));
-    let lines = fields.map(|mut fields| (fields.next().unwrap_or_default(), fields.collect()));
-    lines.collect()
-}
-
-/// A study of two regimes on sixty small images.
-fn study_images(folder: &Path, more: &[&str]) -> Answer {
-    let alike = [
-        "vision",
-        "study",
-        "--config",
-        "config.toml",
-        "--data",
-        "data",
-        "--out",
-        "study",
-        "--vary",
-        "train.regime=backprop|local",
-    ];
-    let small = [
-        "data.side=16",
-        "data.validation=0.2",
-        "model.width=0.0625",
-        "train.batch_size=10",
-        "train.epochs=1",
-    ];
-    let small = small.iter().flat_map(|change| ["--set", change]);
-    let arguments: Vec<&str> = alike
-        .into_iter()
-        .chain(small)
-        .chain(more.to_vec())
-        .collect();
-    brainage(folder, &arguments).expect("the program runs")
-}
-
-#[test]
-fn the_value_of_the_lowest_validation_error_is_trained_with_the_other_seeds() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let at = |name: &str| folder.path().join("study").join(name);
-    fs_err::create_dir(folder.path().join("data")).expect("a folder");
-    write_cifar10(&folder.path().join("data"), 6, 2);
-    fs_err::write(folder.path().join("config.toml"), CONFIG).expect("written");
-    let key = "train.optimizer.learning_rate";
-    // Trained before anybody thought of tuning.
-    let varied = format!("{key}=1e-3|2e-3");
-    let varied = study_images(folder.path(), &["--vary", &varied]);
-    assert_eq!(varied.code, Some(0), "{}", varied.stderr);
-    let log = at("local_2e-3_seed-1/metrics.jsonl");
-    let before = modified(&log);
-
-    let tuned = format!("{key}=1e-3|2e-3|1e30");
-    let tune = || study_images(folder.path(), &["--tune", &tuned, "--seeds", "1,2"]);
-    let answer = tune();
-    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
-    assert_eq!(modified(&log), before);
-    assert!(answer.stderr.contains("run 8 of 8"), "{}", answer.stderr);
-    let csv = read(&at("tuning.csv"));
-    let trials = by_first_field(&csv);
-    assert_eq!(trials.len(), 6);
-    for regime in ["backprop", "local"] {
-        let name = |value: &str, seed| format!("{regime}_{value}_seed-{seed}");
-        let error = |value| {
-            let log = at(&name(value, 1)).join("metrics.jsonl");
-            last_error_percent(&metrics_log::read(&log).expect("a log"))
-        };
-        let [chosen, other] = if error("1e-3") <= error("2e-3") {
-            ["1e-3", "2e-3"]
-        } else {
-            ["2e-3", "1e-3"]
-        };
-        for (value, is_chosen) in [(chosen, "true"), (other, "false")] {
-            let trial = &trials[name(value, 1).as_str()];
-            assert_eq!(trial[0], format!("train.regime={regime}"));
-            assert_eq!(trial[1], format!("{key}={value}"));
-            assert_eq!(trial[2].parse::<f64>(), Ok(error(value)));
-            assert_eq!(trial[3..], ["%", is_chosen]);
-        }
-        assert!(at(&name(chosen, 2)).join("evaluation.json").is_file());
-        assert!(!at(&name(other, 2)).exists());
-        // Too large a step leaves no number: no error, no model, a note.
-        let diverged = name("1e30", 1);
-        assert_eq!(trials[diverged.as_str()][2..], ["", "%", "false"]);
-        let note = read(&at(&diverged).join("diverged.txt"));
-        assert!(note.contains("loss is"), "{note}");
-    }
-    // Rows are those of the chosen values, over both seeds.
-    let table = read(&at("table.csv"));
-    let n_rows = table.lines().filter(|line| line.starts_with("runs,"));
-    assert_eq!(n_rows.count(), 2);
-    assert_eq!(read(&at("table.md")).matches("(2)").count(), 2);
-
-    // The same command finds all done, and does not try again what diverged.
-    let diverged = at("local_1e30_seed-1/metrics.jsonl");
-    let before = modified(&diverged);
-    let again = tune();
-    assert_eq!(again.stdout, answer.stdout, "{}", again.stderr);
-    assert_eq!(modified(&diverged), before);
-    // Without a choice there is none to leave out.
-    let varied = format!("{key}=1e30");
-    let refused = study_images(folder.path(), &["--vary", &varied]);
-    check_refusal(&refused, 1, &["loss is", "diverged.txt"]);
-}
-
-#[test]
-fn an_epoch_tells_processor_time_and_memory_and_the_table_shows_them() {
-    let folder = tempfile::tempdir().expect("a folder");
-    fs_err::create_dir(folder.path().join("data")).expect("a folder");
-    write_cifar10(&folder.path().join("data"), 6, 2);
-    fs_err::write(folder.path().join("config.toml"), CONFIG).expect("written");
-    let answer = study_images(folder.path(), &[]);
-    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
-    let log = folder.path().join("study/local_seed-1/metrics.jsonl");
-    let costs = metrics_log::read(&log).expect("a log");
-    let costs = costs.iter().find_map(|event| match event {
-        Event::Epoch {
-            cpu_seconds_per_step,
-            peak_memory_bytes,
-            ..
-        } => Some((*cpu_seconds_per_step, *peak_memory_bytes)),
-        _ => None,
-    });
-    let (cpu_seconds, bytes) = costs.expect("an epoch");
-    let table = read(&folder.path().join("study/table.csv"));
-    let heading: Vec<&str> = table
-        .lines()
-        .next()
-        .expect("a heading")
-        .split(',')
-        .collect();
-    for column in ["cpu_seconds_per_step", "peak_memory_bytes"] {
-        assert!(heading.contains(&column), "{table}");
-    }
-    if cfg!(target_os = "linux") {
-        // Less than a hundredth of a second in a whole epoch reads as 0.
-        assert!(cpu_seconds.is_some_and(|seconds| (0.0..60.0).contains(&seconds)));
-        assert!(bytes.is_some_and(|bytes| (1 << 20..1 << 36).contains(&bytes)));
-        let bytes = bytes.unwrap_or_default().to_string();
-        assert!(table.contains(&bytes), "{bytes}: {table}");
-    }
-}
-
 #[test]
 fn the_commands_train_judge_and_compare() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -401,6 +243,10 @@ fn the_commands_train_judge_and_compare() {
         assert_eq!(answer.code, Some(0), "{}", answer.stderr);
     }
     check_judgments(&run);
+    // The run keeps the network's own answer, whatever else was asked.
+    let kept = fs_err::read_to_string(folder.path().join("deep/evaluation.json")).expect("a file");
+    let kept: serde_json::Value = serde_json::from_str(&kept).expect("JSON");
+    assert_eq!(kept["heads"], "last");
     let all = ["one", "two", "deep", "augmented"];
     let files = ["--csv", "table.csv", "--svg", "table.svg"];
     let text = run(&[&["vision", "table"][..], &all, &files].concat()).stdout;

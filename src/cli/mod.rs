@@ -28,6 +28,7 @@ pub mod methods;
 pub mod model;
 pub mod predict;
 pub mod preprocess;
+pub mod quantize;
 pub mod report;
 mod review;
 pub mod study;
@@ -99,6 +100,7 @@ enum Command {
     Study(study::Args),
     Predict(predict::Args),
     Evaluate(evaluate::Args),
+    Quantize(quantize::Args),
     Report(report::Args),
     View(view::Args),
     Worker(worker::Args),
@@ -124,6 +126,7 @@ impl Command {
             Self::Init(_)
             | Self::Info(_)
             | Self::Evaluate(_)
+            | Self::Quantize(_)
             | Self::Report(_)
             | Self::View(_)
             | Self::Worker(_)
@@ -146,6 +149,7 @@ impl Command {
             Self::Study(args) => study::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
+            Self::Quantize(args) => quantize::run(args, context),
             Self::Report(args) => report::run(args, context),
             Self::View(args) => view::run(args, context),
             Self::Worker(args) => worker::run(args, context),

@@ -20,6 +20,7 @@ pub mod recipe;
 pub(crate) mod settings;
 pub mod tuning;
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::Error;
@@ -35,16 +36,16 @@ pub struct Variant(Vec<String>);
 pub struct Variation(Vec<String>);
 
 /// What a study tries.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Grid<'a> {
     /// Keys with values, of which all combinations are tried.
     pub variations: &'a [Variation],
     /// Changes that belong together, each with every combination; none: as if there were one without changes.
     pub variants: &'a [Variant],
-    /// A key whose best value is sought for each combination.
-    pub tuned: Option<&'a Variation>,
+    /// Values of a key, or other changes, of which the best is sought for each combination; none: nothing is tuned.
+    pub tuned: Vec<Variant>,
     /// Seeds that everything is tried with.
-    pub seeds: &'a [Seed],
+    pub seeds: Vec<Seed>,
 }
 
 /// A run of a study.
@@ -54,7 +55,7 @@ pub struct StudyRun<C> {
     pub name: String,
     /// Its changes of the config without that of the tuned key, such as `model.weights=dense; train.regime=local`.
     pub combination: String,
-    /// Its change of the tuned key; empty where none is tuned.
+    /// Its change of what is tuned; empty where nothing is.
     pub tuned: String,
     /// Its whole config.
     pub config: C,
@@ -92,10 +93,29 @@ impl FromStr for Variation {
     }
 }
 
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+impl Variant {
+    /// Changes of a config.
+    pub fn of(changes: impl IntoIterator<Item = String>) -> Self {
+        Self(changes.into_iter().collect())
+    }
+
+    /// What is changed, as `--set` takes it.
+    pub fn changes(&self) -> &[String] {
+        &self.0
+    }
+}
+
 impl Variation {
-    /// How many values there are.
-    pub fn n_values(&self) -> usize {
-        self.0.len()
+    /// Each value by itself.
+    pub fn variants(&self) -> Vec<Variant> {
+        let each = self.0.iter();
+        each.map(|change| Variant(vec![change.clone()])).collect()
     }
 
     /// A key with values as TOML writes them.
@@ -136,23 +156,13 @@ pub fn runs<C: StudyConfig>(
         });
         values = longer.collect();
     }
-    let tuned: Vec<&[String]> = match grid.tuned {
-        Some(Variation(of_key)) => of_key.iter().map(std::slice::from_ref).collect(),
-        None => vec![&[]],
-    };
-    let variants: Vec<&[String]> = match grid.variants {
-        [] => vec![&[]],
-        variants => variants
-            .iter()
-            .map(|Variant(changes)| changes.as_slice())
-            .collect(),
-    };
+    let (tuned, variants) = (or_unchanged(&grid.tuned), or_unchanged(grid.variants));
     let mut runs: Vec<StudyRun<C>> = Vec::new();
-    for seed in grid.seeds {
+    for seed in &grid.seeds {
         for values in &values {
             for tuned in &tuned {
                 for variant in &variants {
-                    let changes = [values, *tuned, *variant].concat();
+                    let changes = [values.as_slice(), &tuned.0, &variant.0].concat();
                     let name = name_of(&changes, *seed);
                     if runs.iter().any(|run| run.name == name) {
                         return Err(Error::Config {
@@ -162,8 +172,8 @@ pub fn runs<C: StudyConfig>(
                     }
                     runs.push(StudyRun {
                         name,
-                        combination: [values, *variant].concat().join("; "),
-                        tuned: tuned.concat(),
+                        combination: [values.as_slice(), &variant.0].concat().join("; "),
+                        tuned: tuned.to_string(),
                         config: config(&changes)?.with_seed(*seed),
                     });
                 }
@@ -171,6 +181,15 @@ pub fn runs<C: StudyConfig>(
         }
     }
     Ok(runs)
+}
+
+/// Of nothing to try, one that changes nothing.
+fn or_unchanged(variants: &[Variant]) -> Vec<Variant> {
+    if variants.is_empty() {
+        vec![Variant(Vec::new())]
+    } else {
+        variants.to_vec()
+    }
 }
 
 /// `dense_local_augmented-depth-2_seed-1`.
@@ -206,8 +225,8 @@ mod tests {
         Grid {
             variations,
             variants,
-            tuned: None,
-            seeds: &[Seed(1)],
+            tuned: Vec::new(),
+            seeds: vec![Seed(1)],
         }
     }
 
@@ -228,10 +247,9 @@ mod tests {
         ]
         .map(|text| text.parse().unwrap())
         .into();
-        let seeds = [Seed(1), Seed(2)];
         let weights = [weights];
         let grid = Grid {
-            seeds: &seeds,
+            seeds: vec![Seed(1), Seed(2)],
             ..grid(&weights, &variants)
         };
         let runs = runs(&grid, config).unwrap();
@@ -263,7 +281,7 @@ mod tests {
         let head: Variant = "train.average=0.9".parse().unwrap();
         let (varied, both, heads) = ([method.clone()], [method, rate.clone()], [head]);
         let tuned = Grid {
-            tuned: Some(&rate),
+            tuned: rate.variants(),
             ..grid(&varied, &heads)
         };
         let tuned = runs(&tuned, config).unwrap();

@@ -328,7 +328,10 @@ mod tests {
             .map(|r| (r.method, r.settings.as_str()))
             .collect();
         let expected = [
-            ("SRIP", "train.penalty.srip.weight=0.01"),
+            (
+                "SRIP",
+                "train.penalty.srip.falls=true, train.penalty.srip.weight=0.01",
+            ),
             ("ENN", ""),
             ("DGL", ""),
         ];

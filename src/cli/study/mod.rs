@@ -53,29 +53,12 @@ pub struct Args {
     set: Vec<String>,
     #[command(flatten)]
     sweep: Sweep,
-    #[command(flatten)]
-    series: Series,
-}
-
-/// Seeds, devices and folder of a study.
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Series {
-    /// Seeds, each of which is tried with everything
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1")]
-    seeds: Vec<u64>,
     /// Devices of the blocks
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub(in crate::cli) devices: Vec<DeviceName>,
+    devices: Vec<DeviceName>,
     /// Folder of the study: runs that are there are continued, or left alone where they are finished
     #[arg(long, value_name = "DIR")]
-    pub(in crate::cli) out: PathBuf,
-}
-
-impl Series {
-    /// In the order in which they are tried.
-    pub(in crate::cli) fn seeds(&self) -> Vec<Seed> {
-        self.seeds.iter().copied().map(Seed).collect()
-    }
+    out: PathBuf,
 }
 
 /// The answer for machines: a table, with what was tuned.
@@ -109,8 +92,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         left_out,
         context,
     };
-    let (seeds, out) = (args.series.seeds(), &args.series.out);
-    let done = carry_out(&ages, &args.sweep.grid(&seeds), out, printer)?;
+    let out = &args.out;
+    let done = carry_out(&ages, &args.sweep.grid(), out, printer)?;
     let entries = done.runs.iter().map(|(_, run)| entry(run));
     let entries: Vec<Entry> = entries.collect::<anyhow::Result<_>>()?;
     let table = Table::of(&entries);
@@ -205,7 +188,7 @@ impl Kind for Ages<'_> {
 
     fn execute(&self, run: &RunDir, config: &TrainConfig) -> anyhow::Result<usize> {
         let index = CohortIndex::read_csv(&run.index())?;
-        let how = (self.cache, self.args.series.devices.as_slice());
+        let how = (self.cache, self.args.devices.as_slice());
         Ok(execute(config, (run, &index), how, self.context)?.n_refused)
     }
 

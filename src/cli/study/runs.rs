@@ -28,16 +28,37 @@ pub(in crate::cli) struct Sweep {
     /// of the last head after the last epoch decides for the other seeds. What was tried goes to tuning.csv
     #[arg(long, value_name = "SECTION.KEY=VALUE|VALUE")]
     tune: Option<Variation>,
+    #[command(flatten)]
+    seeds: Seeds,
+}
+
+/// What varies besides settings.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Seeds {
+    /// Seeds, each of which is tried with everything
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1")]
+    seeds: Vec<u64>,
+}
+
+impl Seeds {
+    /// In the order in which they are tried.
+    pub(in crate::cli) fn in_order(&self) -> Vec<Seed> {
+        self.seeds.iter().copied().map(Seed).collect()
+    }
 }
 
 impl Sweep {
-    /// The same with seeds.
-    pub(in crate::cli) fn grid<'a>(&'a self, seeds: &'a [Seed]) -> Grid<'a> {
+    /// All of it.
+    pub(in crate::cli) fn grid(&self) -> Grid<'_> {
         Grid {
             variations: &self.vary,
             variants: &self.variant,
-            tuned: self.tune.as_ref(),
-            seeds,
+            tuned: self
+                .tune
+                .as_ref()
+                .map(Variation::variants)
+                .unwrap_or_default(),
+            seeds: self.seeds.in_order(),
         }
     }
 }
@@ -99,7 +120,8 @@ pub(in crate::cli) fn carry_out<K: Kind>(
     let (first, later): (Vec<_>, Vec<_>) = planned
         .into_iter()
         .partition(|run| Some(run.config.seed()) == first_seed);
-    let n_values = grid.tuned.map_or(1, Variation::n_values).max(1);
+    let is_tuned = !grid.tuned.is_empty();
+    let n_values = grid.tuned.len().max(1);
     let n_runs = first.len() + later.len() / n_values;
     let (mut number, mut n_refused) = (0, 0);
     let mut one = |planned: &StudyRun<K::Config>| -> anyhow::Result<(RunDir, End)> {
@@ -113,7 +135,7 @@ pub(in crate::cli) fn carry_out<K: Kind>(
                 n_refused = n_refused.max(*of_run);
                 printer.status(&format!("{name}: {}", kind.told(&run)?));
             }
-            End::Diverged(said) if grid.tuned.is_some() => {
+            End::Diverged(said) if is_tuned => {
                 printer.warning(&format!("{name}: {said}"));
             }
             End::Diverged(said) => {
@@ -130,7 +152,7 @@ pub(in crate::cli) fn carry_out<K: Kind>(
     let mut trials = Vec::new();
     for planned in &first {
         let (run, end) = one(planned)?;
-        if grid.tuned.is_some() {
+        if is_tuned {
             trials.push(trial(planned, &run, &end)?);
         }
         if matches!(end, End::Finished { .. }) {
@@ -138,7 +160,7 @@ pub(in crate::cli) fn carry_out<K: Kind>(
         }
     }
     let tuning = Tuning::new(K::Config::ERROR_UNIT, trials);
-    if grid.tuned.is_some() {
+    if is_tuned {
         let csv = tuning.to_csv()?;
         write_atomically(&out.join("tuning.csv"), |out| out.write_all(csv.as_bytes()))?;
         for combination in tuning.without_value() {
@@ -148,7 +170,7 @@ pub(in crate::cli) fn carry_out<K: Kind>(
         }
     }
     let counts = |planned: &StudyRun<K::Config>| {
-        grid.tuned.is_none() || tuning.has_chosen(&planned.combination, &planned.tuned)
+        !is_tuned || tuning.has_chosen(&planned.combination, &planned.tuned)
     };
     done.retain(|(planned, _)| counts(planned));
     for planned in later.iter().filter(|planned| counts(planned)) {
@@ -159,7 +181,7 @@ pub(in crate::cli) fn carry_out<K: Kind>(
     let named = |(planned, run): (&StudyRun<K::Config>, RunDir)| (planned.name.clone(), run);
     Ok(Done {
         runs: done.into_iter().map(named).collect(),
-        tuning: grid.tuned.is_some().then_some(tuning),
+        tuning: is_tuned.then_some(tuning),
         n_refused,
     })
 }

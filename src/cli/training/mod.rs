@@ -1,7 +1,7 @@
 //! The way from an index to a trained and judged model, step by step; `brainage train` goes it.
 
 pub(super) mod fit;
-mod judge;
+pub(super) mod judge;
 pub mod left_out;
 pub mod place;
 mod same_image;
@@ -155,7 +155,11 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<Trained> {
     } = request;
     let recipe = Recipe::named(&config.data.recipe)?;
     config.model.feature_sides(recipe.grid.shape.0)?;
-    let reports = preprocess(request, &recipe)?;
+    let go_on = format!(
+        "continue with `brainage train --resume {}`",
+        run.path().display()
+    );
+    let reports = preprocess(index, &recipe, request.cache, context, &go_on)?;
     let refused = reports
         .iter()
         .filter(|report| report.outcome.entry().is_none());
@@ -295,15 +299,17 @@ fn facts(
     })
 }
 
-/// Brings all scans of the index into the cache.
-fn preprocess(request: &Request<'_>, recipe: &Recipe) -> anyhow::Result<Vec<ScanReport>> {
-    let Request {
-        index,
-        cache,
-        run,
-        context,
-        ..
-    } = request;
+/// Brings all scans of an index into the cache; `go_on` says how to continue where it is stopped.
+///
+/// # Errors
+/// Where it was stopped, or this program has no template.
+pub(super) fn preprocess(
+    index: &CohortIndex,
+    recipe: &Recipe,
+    cache: &Cache,
+    context: &Context,
+    go_on: &str,
+) -> anyhow::Result<Vec<ScanReport>> {
     let scans: Vec<PathBuf> = index.rows.iter().map(|row| row.scan.clone()).collect();
     let batch = Batch {
         read: ReadOptions::default(),
@@ -317,12 +323,8 @@ fn preprocess(request: &Request<'_>, recipe: &Recipe) -> anyhow::Result<Vec<Scan
     let reports = preprocess_scans(&scans, &batch, &|_, _| progress.advance(1));
     // What was not begun must not count as refused: the model would be trained on a part of the index.
     if context.stop.is_set() {
-        let hint = format!(
-            "continue with `brainage train --resume {}`",
-            run.path().display()
-        );
         let said = "stopped while preprocessing; what is done is in the cache";
-        return Err(CliError::failed(said, hint).into());
+        return Err(CliError::failed(said, go_on).into());
     }
     Ok(reports)
 }
@@ -357,7 +359,7 @@ fn warn_of(report: &ScanReport, printer: &Printer) {
 }
 
 /// Samples of a split; what failed quality control neither trains nor watches.
-fn samples(
+pub(super) fn samples(
     index: &CohortIndex,
     reports: &[ScanReport],
     split: Split,

@@ -5,6 +5,7 @@ use crate::nn::weight::WeightForm;
 use crate::study::{Grid, Variation, even_cuts};
 use crate::vision::config::VisionConfig;
 
+use super::super::study::runs::Seeds;
 use super::super::{CliError, Context, ExitStatus};
 use super::study::{Base, compare};
 
@@ -20,6 +21,8 @@ use super::study::{Base, compare};
 pub struct Args {
     #[command(flatten)]
     base: Base,
+    #[command(flatten)]
+    seeds: Seeds,
     /// Weights of the penalty that keeps bases orthonormal
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     lambda: Vec<f64>,
@@ -62,8 +65,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let grid = Grid {
         variations: &variations,
         variants: &[],
-        tuned: None,
-        seeds: &args.base.series.seeds(),
+        tuned: Vec::new(),
+        seeds: args.seeds.in_order(),
     };
     compare(&args.base, &grid, context)
 }

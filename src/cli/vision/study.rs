@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use brainage_pipelines::atomic::write_atomically;
 
 use crate::Error;
+use crate::engine::device::DeviceName;
 use crate::run::dir::RunDir;
 use crate::study::Grid;
 use crate::vision::config::VisionConfig;
@@ -12,8 +13,8 @@ use crate::vision::curves::{self, curve_points};
 use crate::vision::evaluation::ClassifierEvaluation;
 use crate::vision::table::Table;
 
+use super::super::study::Answer;
 use super::super::study::runs::{Kind, Sweep, carry_out};
-use super::super::study::{Answer, Series};
 use super::super::training::events;
 use super::super::{Context, ExitStatus};
 use super::table::entry;
@@ -36,7 +37,7 @@ pub struct Args {
 }
 
 /// What all runs of a study have alike, and where they go.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Base {
     /// Training config that all runs start from
     #[arg(long, value_name = "FILE")]
@@ -47,8 +48,12 @@ pub(super) struct Base {
     /// Folder of the data set; the same as --set data.root=DIR
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) series: Series,
+    /// Devices of the blocks
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    devices: Vec<DeviceName>,
+    /// Folder of the study: runs that are there are continued, or left alone where they are finished
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
 }
 
 impl Base {
@@ -62,6 +67,13 @@ impl Base {
         }
         Ok(config)
     }
+
+    /// The same with one more change for all runs.
+    pub(super) fn with(&self, change: String) -> Self {
+        let mut changed = self.clone();
+        changed.set.push(change);
+        changed
+    }
 }
 
 /// Trains what is not trained yet, prints the table, and leaves it and the curves of all runs in the folder of the study.
@@ -69,8 +81,7 @@ impl Base {
 /// # Errors
 /// Where a config or the data set is not usable, a run of the same name has another recipe, or a training ends early.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    let seeds = args.base.series.seeds();
-    compare(&args.base, &args.sweep.grid(&seeds), context)
+    compare(&args.base, &args.sweep.grid(), context)
 }
 
 /// The same for any grid.
@@ -79,7 +90,7 @@ pub(super) fn compare(
     grid: &Grid<'_>,
     context: &Context,
 ) -> anyhow::Result<ExitStatus> {
-    let (printer, out) = (&context.printer, &base.series.out);
+    let (printer, out) = (&context.printer, &base.out);
     let done = carry_out(&Images { base, context }, grid, out, printer)?;
     let (mut points, mut entries) = (Vec::new(), Vec::with_capacity(done.runs.len()));
     for (name, run) in &done.runs {
@@ -106,9 +117,9 @@ pub(super) fn compare(
 }
 
 /// Trainings of classifiers.
-struct Images<'a> {
-    base: &'a Base,
-    context: &'a Context,
+pub(super) struct Images<'a> {
+    pub(super) base: &'a Base,
+    pub(super) context: &'a Context,
 }
 
 impl Kind for Images<'_> {
@@ -128,7 +139,7 @@ impl Kind for Images<'_> {
     }
 
     fn execute(&self, run: &RunDir, config: &VisionConfig) -> anyhow::Result<usize> {
-        execute(config, run, &self.base.series.devices, self.context)?;
+        execute(config, run, &self.base.devices, self.context)?;
         Ok(0)
     }
 
