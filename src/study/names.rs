@@ -120,26 +120,23 @@ fn name_of(cuts: NamedCuts) -> &'static str {
 
 /// The heads that only train, and what they learn besides the classes.
 fn heads_of<L>(train: &TrainSection<L>, head: HeadKind) -> String {
-    let heads = head.title();
     let auxiliary = train.auxiliary;
-    let mut besides = String::new();
+    let mut parts = vec![head.title()];
     if auxiliary.similarity > 0.0 {
-        besides += &format!(", similarity {}", auxiliary.similarity);
+        parts.push(format!("similarity {}", auxiliary.similarity));
     }
     if auxiliary.reconstruction != [0.0; 2] {
         let [first, last] = auxiliary.reconstruction;
-        besides += &format!(", reconstruction {first} to {last}");
+        parts.push(format!("reconstruction {first} to {last}"));
     }
     if auxiliary.contrast > 0.0 {
-        besides += &format!(", contrast {}", auxiliary.contrast);
+        parts.push(format!("contrast {}", auxiliary.contrast));
     }
     if train.replay > 0 {
-        besides += &format!(", replay {}", train.replay);
+        parts.push(format!("replay {}", train.replay));
     }
-    match train.regime {
-        Regime::DeepSupervision if auxiliary.weight != 1.0 => {
-            format!("{heads}{besides}, weight {}", auxiliary.weight)
-        }
-        _ => format!("{heads}{besides}"),
+    if train.regime == Regime::DeepSupervision && auxiliary.weight != 1.0 {
+        parts.push(format!("weight {}", auxiliary.weight));
     }
+    parts.join(", ")
 }
