@@ -81,17 +81,28 @@ impl Tuning {
         names
     }
 
-    /// As Markdown: a line for each value.
+    /// As Markdown: a line for each value; without the other settings where none vary.
     pub fn to_markdown(&self) -> String {
+        let has_settings = self
+            .trials
+            .iter()
+            .any(|trial| !trial.combination.is_empty());
+        let (name, rule) = if has_settings {
+            ("| settings ", "|---")
+        } else {
+            ("", "")
+        };
         let mut text = format!(
-            "| settings | value | validation error, {} | |\n|---|---|--:|---|\n",
+            "{name}| value | validation error, {} | |\n{rule}|---|--:|---|\n",
             self.unit
         );
         for trial in &self.trials {
+            if has_settings {
+                let _written = write!(text, "| {} ", trial.combination);
+            }
             let _written = writeln!(
                 text,
-                "| {} | {} | {} | {} |",
-                trial.combination,
+                "| {} | {} | {} |",
                 trial.value,
                 decimals(trial.validation_error, 2),
                 if trial.chosen { "chosen" } else { "" }
@@ -170,7 +181,13 @@ mod tests {
         );
         assert_eq!(lines[2], "bp_2_seed-1,bp,2,30,%,true");
         assert_eq!(lines[4], "dgl_1_seed-1,dgl,1,,%,false");
-        assert!(tuning.to_markdown().contains("| bp | 2 | 30.00 | chosen |"));
+        let text = tuning.to_markdown();
+        assert!(text.starts_with("| settings | value |"), "{text}");
+        assert!(text.contains("| bp | 2 | 30.00 | chosen |"), "{text}");
+        let alone = Tuning::new("%", vec![trial("", "1", None), trial("", "2", Some(30.0))]);
+        let head = "| value | validation error, % | |\n|---|--:|---|\n";
+        let expected = format!("{head}| 1 | – |  |\n| 2 | 30.00 | chosen |\n");
+        assert_eq!(alone.to_markdown(), expected);
     }
 
     #[test]
