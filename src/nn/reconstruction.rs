@@ -111,6 +111,7 @@ fn enlarged(features: Tensor<5>, factors: [usize; 3]) -> Tensor<5> {
 mod tests {
     use super::*;
     use crate::engine::seed::{Purpose, Seed};
+    use burn::tensor::TensorData;
 
     #[test]
     fn enlarging_repeats_each_voxel_along_each_axis() {
