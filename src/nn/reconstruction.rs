@@ -160,7 +160,7 @@ mod tests {
             .map(|i| if i % 2 == 0 { 1.0 } else { -1.0 })
             .collect();
         let input = Tensor::from_data(TensorData::new(values, [1, 1, side, side, side]), &device);
-        let features = Tensor::<5>::zeros([1, 4, 3, 3, 3], &device);
+        let features = Tensor::<5>::zeros([1, 4, 4, 4, 4], &device);
         let found: f32 = decoder.loss(features, &input).into_scalar();
         assert!(found < 1e-6, "{found}");
     }
