@@ -270,8 +270,8 @@ impl Block {
             change(place_of_head(first_unit, self.units.len()), self.head)
         };
         Self {
-            inner,
             head,
+            inner,
             ..self
         }
     }

@@ -287,16 +287,15 @@ impl Head {
 
     /// Features as a few numbers for each member.
     fn pooled(&self, features: Tensor<5>, pass: &mut Pass) -> Tensor<2> {
-        let through = |units: &[Unit], pass: &mut Pass| {
+        let through = |units: &[Unit], features, pass: &mut Pass| {
             let units = units.iter();
-            units.fold(features.clone(), |features, unit| {
-                unit.forward(features, pass)
-            })
+            units.fold(features, |features, unit| unit.forward(features, pass))
         };
         let mut features = if self.slow.is_empty() {
-            through(&self.copies, pass)
+            through(&self.copies, features, pass)
         } else {
-            through(&self.copies, pass) + through(&self.slow, pass)
+            let of_copies = through(&self.copies, features.clone(), pass);
+            of_copies + through(&self.slow, features, pass)
         };
         if let Some(mlp_sr) = &self.mlp_sr {
             return mlp_sr.forward(features, pass);

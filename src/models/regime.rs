@@ -80,6 +80,9 @@ impl Regime {
     }
 
     /// How many blocks a network has by its cuts; `None` where that is known once they are measured.
+    ///
+    /// # Errors
+    /// What `starts` answers, which says where the parts begin.
     pub fn n_blocks_of(
         self,
         cuts: &Cuts,

@@ -175,10 +175,11 @@ fn check_same_end(n_blocks: usize, changes: &[&str], others: Vec<(How, Vec<Optio
     let run = |how, stop_after: Vec<Option<u64>>| {
         let folder = tempfile::tempdir().expect("a folder");
         // One after the other: each goes on where the one before stopped.
-        let trained = stop_after
-            .into_iter()
-            .map(|stop| train(&config, how, folder.path(), stop));
-        trained.last().expect("a training")
+        let mut last = None;
+        for stop in stop_after {
+            last = Some(train(&config, how, folder.path(), stop));
+        }
+        last.expect("a training")
     };
     let whole = run(How::Sequential, vec![None]);
     let blocks = whole.blocks.expect("finished");

@@ -64,6 +64,7 @@ impl<L> TrainSection<L> {
             ),
         ]
         .into_iter()
+        .chain(self.checks_of_auxiliary())
         .chain(self.checks_of_steps())
         .collect()
     }
@@ -102,32 +103,9 @@ impl<L> TrainSection<L> {
         ]
     }
 
-    /// How parameters move, and what they move by.
-    fn checks_of_steps(&self) -> Vec<Check> {
-        let share = |v: f64| (0.0..1.0).contains(&v);
-        let positive = |v: f64| v.is_finite() && v > 0.0;
+    /// What heads that only train learn besides, and from what.
+    fn checks_of_auxiliary(&self) -> Vec<Check> {
         vec![
-            (
-                "train.optimizer.learning_rate",
-                positive(self.optimizer.learning_rate),
-                "not above 0",
-            ),
-            (
-                "train.optimizer.max_gradient_norm",
-                positive(self.optimizer.max_gradient_norm),
-                "not above 0",
-            ),
-            (
-                "train.accumulate",
-                self.accumulate > 0,
-                "0, expected at least 1",
-            ),
-            (
-                "train.average",
-                share(self.average),
-                "not from 0 to below 1",
-            ),
-            ("train.penalty", self.penalty.is_valid(), "a weight below 0"),
             (
                 "train.auxiliary.similarity",
                 (0.0..=1.0).contains(&self.auxiliary.similarity),
@@ -166,6 +144,35 @@ impl<L> TrainSection<L> {
                 self.auxiliary.weight.is_finite() && self.auxiliary.weight >= 0.0,
                 "below 0",
             ),
+        ]
+    }
+
+    /// How parameters move, and what they move by.
+    fn checks_of_steps(&self) -> Vec<Check> {
+        let share = |v: f64| (0.0..1.0).contains(&v);
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        vec![
+            (
+                "train.optimizer.learning_rate",
+                positive(self.optimizer.learning_rate),
+                "not above 0",
+            ),
+            (
+                "train.optimizer.max_gradient_norm",
+                positive(self.optimizer.max_gradient_norm),
+                "not above 0",
+            ),
+            (
+                "train.accumulate",
+                self.accumulate > 0,
+                "0, expected at least 1",
+            ),
+            (
+                "train.average",
+                share(self.average),
+                "not from 0 to below 1",
+            ),
+            ("train.penalty", self.penalty.is_valid(), "a weight below 0"),
             (
                 "train.optimizer.momentum",
                 share(self.optimizer.momentum),

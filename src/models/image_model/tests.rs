@@ -382,7 +382,7 @@ fn features_are_what_the_last_head_reads_and_are_the_same_in_every_regime() {
 }
 
 /// Gradients of a block by name, for the sum of the squares of what its heads say.
-fn gradients_of(block: &Block, features: Tensor<5>) -> (Vec<(String, Vec<f32>)>, Tensor<5>) {
+fn gradients_of(block: &Block, features: &Tensor<5>) -> (Vec<(String, Vec<f32>)>, Tensor<5>) {
     struct Collector<'a>(&'a Gradients, Vec<String>, Vec<(String, Vec<f32>)>);
     impl ModuleVisitor for Collector<'_> {
         fn enter_module(&mut self, name: &str, _: &str) {
@@ -401,7 +401,7 @@ fn gradients_of(block: &Block, features: Tensor<5>) -> (Vec<(String, Vec<f32>)>,
     let mut pass = Pass::Training(TrainingPass::new(Seed(1), 0, [0, 1].into()));
     let of_heads = block.forward_to_heads(features.clone(), &mut pass);
     let handed_on = of_heads[of_heads.len() - 1].clone().inner();
-    let said = block.said(of_heads, &features, &mut pass).into_iter();
+    let said = block.said(of_heads, features, &mut pass).into_iter();
     let losses = said.map(|said| said.outputs.square().sum());
     let gradients = losses.reduce(|sum, loss| sum + loss).unwrap().backward();
     let mut collector = Collector(&gradients, Vec::new(), Vec::new());
@@ -417,10 +417,10 @@ fn local_training_of_all_blocks_as_one_has_the_gradients_of_local_training() {
     let of = |regime| drawn(&config, 16, regime, &device);
     let input = image([2, 3, 1, 16, 16], &Device::flex());
     let together = of(Regime::LocalTogether);
-    let (of_one, _) = gradients_of(&together.blocks[0], Tensor::from_inner(input.clone()));
+    let (of_one, _) = gradients_of(&together.blocks[0], &Tensor::from_inner(input.clone()));
     let (mut features, mut of_all) = (input, Vec::new());
     for block in &of(Regime::Local).blocks {
-        let (gradients, handed_on) = gradients_of(block, Tensor::from_inner(features));
+        let (gradients, handed_on) = gradients_of(block, &Tensor::from_inner(features));
         features = handed_on;
         of_all.extend(gradients);
     }
@@ -462,7 +462,7 @@ fn a_momentum_head_has_a_trained_copy_of_the_next_unit_and_a_slow_one_that_follo
     assert_eq!(copies.len(), slow.len());
 
     let input = Tensor::from_inner(image([2, 3, 1, 16, 16], &Device::flex()));
-    let (gradients, _) = gradients_of(&block, input);
+    let (gradients, _) = gradients_of(&block, &input);
     let moved = |prefix: &str| gradients.iter().any(|(name, _)| name.starts_with(prefix));
     assert!(moved("inner.0.head.copies.") && !moved("inner.0.head.slow."));
 
