@@ -6,7 +6,7 @@
 //!
 //! As published it has two convolutions with twelve channels between them. Ours convolves once before the features are brought
 //! to the sides of the input, which costs less, and once after; it is judged by the mean squared error of the normalized
-//! input, averaged to sides that are a multiple of those of the features and [`LONGEST_SIDE`] at most.
+//! input, averaged to sides that are a multiple of those of the features and 32 voxels at most.
 
 use burn::module::Module;
 use burn::tensor::module::adaptive_avg_pool3d;
