@@ -203,6 +203,76 @@ fn bench_conv_refuses_shapes_that_it_does_not_know() {
     check_refusal(&answer, 2, &["vgg", "resnet50-imagenet"]);
 }
 
+#[test]
+fn bench_vision_measures_steps_answers_and_loading() {
+    let folder = tempfile::tempdir().unwrap();
+    // Records of CIFAR-10: a class, then three planes of 32×32 pixels.
+    let records: Vec<u8> = (0..20_u8)
+        .flat_map(|number| std::iter::once(number % 10).chain([number * 9; 3 * 32 * 32]))
+        .collect();
+    for name in ["data_batch_1.bin", "test_batch.bin"] {
+        fs_err::write(folder.path().join(name), &records).unwrap();
+    }
+    let arguments = [
+        "bench",
+        "vision",
+        "--json",
+        "--threads=1",
+        "--repeats=1",
+        "--batch=3",
+        "--eval-batch=2",
+        "--set=model.width=0.0625",
+        "--cifar10=.",
+        "--images=40",
+    ];
+    let answer = brainage(folder.path(), &arguments).unwrap();
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    let json: Value = serde_json::from_str(&answer.stdout).unwrap();
+    let rows = json["rows"].as_array().unwrap();
+    let found: Vec<_> = rows.iter().map(|row| row["name"].as_str()).collect();
+    let expected = [
+        "resnet50/step",
+        "resnet50/inference",
+        "vit-ti/step",
+        "vit-ti/inference",
+    ];
+    assert_eq!(found, expected.map(Some));
+    for (row, batch) in rows.iter().zip([3.0, 2.0].into_iter().cycle()) {
+        assert_eq!(row["batch"].as_f64(), Some(batch));
+        check_measured(row, &["seconds", "min", "max", "images_per_second"]);
+        let [seconds, speed] =
+            ["seconds", "images_per_second"].map(|key| row[key].as_f64().unwrap());
+        assert!((speed * seconds - batch).abs() < 1e-9, "{row}");
+    }
+    let loading = &json["loading"][0];
+    assert_eq!(loading["name"], "cifar10/loading");
+    // A tenth of the twenty training images is held out; steps go on until forty were loaded.
+    assert!(loading["images_there"].as_u64().unwrap() <= 20);
+    assert!(
+        (40..43).contains(&loading["images"].as_u64().unwrap()),
+        "{loading}"
+    );
+    check_measured(loading, &["seconds", "min", "max", "images_per_second"]);
+}
+
+#[test]
+fn bench_vision_refuses_what_it_does_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let all: Vec<&str> = ["bench", "vision"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        brainage(folder.path(), &all).unwrap()
+    };
+    check_refusal(&run(&["--networks", "vgg"]), 2, &["vgg", "vit-ti"]);
+    check_refusal(&run(&["--set", "model.depth=3"]), 2, &["model.depth"]);
+    let missing = run(&["--no-networks", "--data", "nowhere"]);
+    assert_ne!(missing.code, Some(0));
+    assert!(missing.stderr.contains("nowhere"), "{}", missing.stderr);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn bench_memory_measures_each_regime() {

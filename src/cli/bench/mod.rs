@@ -5,6 +5,7 @@ pub mod memory;
 pub mod pipeline;
 pub mod predict;
 pub mod preprocess;
+pub mod vision;
 
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use super::{Context, ExitStatus};
 /// Measure speed on this machine
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  brainage bench pipeline --devices cpu:0,cpu:1 --json\n  brainage bench conv\n  \
+    after_help = "Examples:\n  brainage bench pipeline --devices cpu:0,cpu:1 --json\n  brainage bench conv\n  brainage bench vision\n  \
     brainage bench preprocess scan.nii.gz --recipe standard\n  brainage bench predict --model model.safetensors"
 )]
 pub struct Args {
@@ -37,6 +38,8 @@ pub enum Benchmark {
     Predict(predict::Args),
     /// The convolutions of brain networks and of ResNet-50, each algorithm and Burn's own, and whole networks
     Conv(conv::Args),
+    /// Training steps and answers of image classifiers, and the loading of images
+    Vision(vision::Args),
 }
 
 /// Measures and prints.
@@ -50,6 +53,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         Benchmark::Preprocess(args) => preprocess::run(args, context),
         Benchmark::Predict(args) => predict::run(args, context),
         Benchmark::Conv(args) => conv::run(args, context),
+        Benchmark::Vision(args) => vision::run(args, context),
     }
 }
 
