@@ -117,6 +117,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a training diverged: the loss of a block is no number any more.
+    pub fn is_divergence(&self) -> bool {
+        match self {
+            Self::NotFinite { .. } => true,
+            Self::Block { cause, .. } => cause.is_divergence(),
+            _ => false,
+        }
+    }
+
     /// What to do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

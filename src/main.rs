@@ -6,7 +6,7 @@ use brainage_kernels::recycling::Recycling;
 
 /// Training asks for the same large arrays in every step.
 #[global_allocator]
-static ALLOCATOR: Recycling = Recycling::new();
+static ALLOCATOR: Recycling = Recycling;
 
 fn main() -> ExitCode {
     brainage::cli::run(std::env::args_os())

@@ -303,6 +303,11 @@ mod tests {
         check_loaded(Regime::Local, &[augmented, similarity]);
         check_loaded(Regime::DeepSupervision, &[augmented, "model.cuts=[1, 3]"]);
         check_loaded(Regime::DeepSupervision, &[similarity]);
+        check_loaded(Regime::LocalTogether, &["train.method=man"]);
+        check_loaded(Regime::Local, &["train.method=bll"]);
+        check_loaded(Regime::Local, &["train.method=infopro-contrast"]);
+        check_loaded(Regime::NoProp { blocks: 2 }, &["train.method=no-prop"]);
+        check_loaded(Regime::ForwardForward, &[]);
     }
 
     fn check_loaded(regime: Regime, changes: &[&str]) {

@@ -241,7 +241,7 @@ fn a_batch_in_parts_gives_the_gradient_of_the_whole() {
             truths: [20.0, 80.0, 35.0, 61.0].map(Truth::from).into(),
         };
         let features = Some(Tensor::from_data(volumes, &device));
-        trainer.handle(Message { job, features }).expect("a step");
+        trainer.handle(Message::new(job, features)).expect("a step");
         take(&trainer.block())
     };
     let (whole, parts) = (of(1), of(2));

@@ -4,7 +4,9 @@ mod classifiers;
 mod phantoms;
 
 use brainage::config::method::{METHODS, Method};
-use classifiers::{check_same_bits, config, last_error_percent, train, write_cifar10};
+use classifiers::{
+    check_same_bits, check_same_bits_of_executors, config, last_error_percent, train, write_cifar10,
+};
 use phantoms::How;
 
 #[test]
@@ -38,6 +40,37 @@ fn every_method_learns_far_better_than_chance() {
 #[test]
 fn a_resumed_run_of_direct_feedback_ends_with_the_bits_of_an_uninterrupted_one() {
     check_same_bits(1, &["train.method=dfa"]);
+}
+
+#[test]
+fn so_does_one_whose_heads_follow_the_trunk() {
+    check_same_bits(1, &["train.method=man"]);
+}
+
+#[test]
+fn so_does_one_that_reconstructs_its_input() {
+    check_same_bits(4, &["train.method=infopro-contrast"]);
+}
+
+#[test]
+fn so_does_one_that_draws_wrong_labels() {
+    check_same_bits(1, &["train.method=forward-forward"]);
+}
+
+#[test]
+fn so_does_one_that_draws_noise() {
+    let few = "train.regime={ no-prop = { blocks = 3 } }";
+    check_same_bits(3, &["train.method=no-prop", few]);
+}
+
+#[test]
+fn so_does_one_with_latent_states() {
+    check_same_bits(4, &["train.method=bll"]);
+}
+
+#[test]
+fn a_buffer_between_blocks_has_the_same_bits_with_every_executor() {
+    check_same_bits_of_executors(4, &["train.method=dgl", "train.replay=4"]);
 }
 
 #[test]

@@ -243,6 +243,10 @@ fn the_commands_train_judge_and_compare() {
         assert_eq!(answer.code, Some(0), "{}", answer.stderr);
     }
     check_judgments(&run);
+    // The run keeps the network's own answer, whatever else was asked.
+    let kept = fs_err::read_to_string(folder.path().join("deep/evaluation.json")).expect("a file");
+    let kept: serde_json::Value = serde_json::from_str(&kept).expect("JSON");
+    assert_eq!(kept["heads"], "last");
     let all = ["one", "two", "deep", "augmented"];
     let files = ["--csv", "table.csv", "--svg", "table.svg"];
     let text = run(&[&["vision", "table"][..], &all, &files].concat()).stdout;

@@ -10,6 +10,7 @@ pub mod batch_norm;
 pub mod conv3d;
 pub mod dense;
 mod elementary;
+pub mod free_memory;
 pub mod gelu;
 mod large_pages;
 pub mod layer_norm;

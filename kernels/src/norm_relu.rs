@@ -15,6 +15,7 @@ use crate::output::written;
 use crate::sums::sums;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Numbers of a sample that a task has, if there are so many.
 const AT_ONCE: usize = 1024;
@@ -69,26 +70,22 @@ pub fn forward(
     }
     let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
     let write = |values: &mut [MaybeUninit<f32>]| {
-        let tasks = tasks(dims, [values]);
         let at_once = channels_at_once(dims);
         let statistics = mean
             .par_chunks_mut(at_once)
             .zip(variance.par_chunks_mut(at_once));
-        tasks
+        tasks(dims, values)
             .into_par_iter()
             .zip(statistics)
-            .for_each(|(mut task, (mean, variance))| {
+            .for_each(|(task, (mean, variance))| {
                 statistics_of(&task, input, dims, (&mut *mean, &mut *variance));
-                for number in 0..mean.len() {
-                    let channel = task.first + number;
-                    let scale = gamma[channel] / (variance[number] + epsilon).sqrt();
-                    let line = Line {
-                        mean: mean[number],
-                        scale,
-                        shift: beta[channel],
-                    };
-                    task.write(input, dims, number, line, then);
-                }
+                let line = |number: usize| Line {
+                    mean: mean[number],
+                    scale: gamma[task.first + number] / (variance[number] + epsilon).sqrt(),
+                    shift: beta[task.first + number],
+                };
+                let lines: Vec<Line> = (0..mean.len()).map(line).collect();
+                task.write(input, dims, &lines, then);
             });
     };
     // SAFETY: the tasks cover all channels of all samples, and each writes all of its own.
@@ -108,11 +105,9 @@ pub fn normalize(input: &[f32], dims: Dims, of: Channels<'_>, then: Then<'_>) ->
         return Vec::new();
     }
     let write = |values: &mut [MaybeUninit<f32>]| {
-        tasks(dims, [values]).into_par_iter().for_each(|mut task| {
-            for number in 0..task.n_channels {
-                let line = Line::of(of, task.first + number);
-                task.write(input, dims, number, line, then);
-            }
+        tasks(dims, values).into_par_iter().for_each(|task| {
+            let lines = task.lines(of);
+            task.write(input, dims, &lines, then);
         });
     };
     // SAFETY: the tasks cover all channels of all samples, and each writes all of its own.
@@ -150,55 +145,15 @@ pub fn gradients(
         let sums = of_gamma
             .par_chunks_mut(at_once)
             .zip(of_beta.par_chunks_mut(at_once));
-        let masked = if given.added {
-            tasks(dims, [masked])
-        } else {
-            tasks(dims, [&mut []])
-        };
-        tasks(dims, [to])
+        tasks(dims, to)
             .into_par_iter()
-            .zip(masked)
+            .zip(tasks(dims, masked))
             .zip(sums)
-            .for_each(|((mut to, mut masked), (of_gamma, of_beta))| {
-                for number in 0..to.n_channels {
-                    let channel = to.first + number;
-                    let mut totals = [0.0; 2];
-                    let line = Line::of(of, channel);
-                    for sample in 0..batch {
-                        let volume = volume(dims, sample, channel);
-                        Level::widest().run(Products {
-                            g: &gradient[volume.clone()],
-                            x: &given.input[volume.clone()],
-                            y: given.added.then(|| &given.values[volume]),
-                            masked: masked.volumes.get_mut(sample * to.n_channels + number),
-                            line,
-                            relu: given.relu,
-                            totals: &mut totals,
-                        });
-                    }
-                    let deviation = of.deviation(channel);
-                    of_gamma[number] = (totals[1] / f64::from(deviation)) as f32;
-                    of_beta[number] = totals[0] as f32;
-                    let n = (batch * voxels) as f64;
-                    for sample in 0..batch {
-                        let volume = volume(dims, sample, channel);
-                        let at = sample * to.n_channels + number;
-                        let masked = masked.volumes.get(at);
-                        Level::widest().run(InputGradient {
-                            g: match masked {
-                                // SAFETY: the products have just written it.
-                                Some(masked) => unsafe { masked.assume_init_ref() },
-                                None => &gradient[volume.clone()],
-                            },
-                            x: &given.input[volume],
-                            to: &mut *to.volumes[at],
-                            line,
-                            // What has been masked need not be masked again.
-                            relu: given.relu && masked.is_none(),
-                            constant: (totals[0] / n) as f32,
-                            slope: (totals[1] / n / f64::from(deviation).powi(2)) as f32,
-                        });
-                    }
+            .for_each(|((to, masked), (of_gamma, of_beta))| {
+                let slopes = to.sum_products(gradient, given, dims, of, masked.runs);
+                for (number, slope) in slopes.iter().enumerate() {
+                    of_gamma[number] = slope.of_gamma;
+                    of_beta[number] = slope.of_beta;
                 }
             });
     };
@@ -224,55 +179,121 @@ fn channels_at_once([_, channels, voxels]: Dims) -> usize {
     (AT_ONCE / voxels.max(1)).clamp(1, channels.max(1))
 }
 
-fn volume([_, channels, voxels]: Dims, sample: usize, channel: usize) -> std::ops::Range<usize> {
-    let first = (sample * channels + channel) * voxels;
-    first..first + voxels
-}
-
 /// Some channels of all samples.
 struct Task<'o> {
     first: usize,
     n_channels: usize,
-    /// `[sample][channel]`; none where there is nothing to write.
-    volumes: Vec<&'o mut [MaybeUninit<f32>]>,
+    /// The channels of each sample, which lie together; none where there is nothing to write.
+    runs: Vec<&'o mut [MaybeUninit<f32>]>,
 }
 
-fn tasks<'o>(dims: Dims, [output]: [&'o mut [MaybeUninit<f32>]; 1]) -> Vec<Task<'o>> {
+fn tasks(dims: Dims, output: &mut [MaybeUninit<f32>]) -> Vec<Task<'_>> {
     let [batch, channels, voxels] = dims;
     let at_once = channels_at_once(dims);
     let starts = (0..channels).step_by(at_once);
-    let mut tasks: Vec<Task<'o>> = starts
+    let mut tasks: Vec<Task<'_>> = starts
         .map(|first| Task {
             first,
             n_channels: at_once.min(channels - first),
-            volumes: Vec::with_capacity(batch * at_once),
+            runs: Vec::with_capacity(batch),
         })
         .collect();
-    for (number, volume) in output.chunks_mut(voxels.max(1)).enumerate() {
-        tasks[number % channels / at_once].volumes.push(volume);
+    for sample in output.chunks_mut((channels * voxels).max(1)) {
+        for (task, run) in tasks
+            .iter_mut()
+            .zip(sample.chunks_mut((at_once * voxels).max(1)))
+        {
+            task.runs.push(run);
+        }
     }
     tasks
 }
 
 impl Task<'_> {
-    /// Writes one channel of all samples.
-    fn write(&mut self, input: &[f32], dims: Dims, number: usize, line: Line, then: Then<'_>) {
-        for (sample, to) in self
-            .volumes
-            .iter_mut()
-            .skip(number)
-            .step_by(self.n_channels)
-            .enumerate()
-        {
-            let volume = volume(dims, sample, self.first + number);
+    /// Where its channels of a sample lie.
+    fn run(&self, [_, channels, voxels]: Dims, sample: usize) -> Range<usize> {
+        let first = (sample * channels + self.first) * voxels;
+        first..first + self.n_channels * voxels
+    }
+
+    fn lines(&self, of: Channels<'_>) -> Vec<Line> {
+        let numbers = 0..self.n_channels;
+        numbers
+            .map(|number| Line::of(of, self.first + number))
+            .collect()
+    }
+
+    /// Writes all values.
+    fn write(self, input: &[f32], dims: Dims, lines: &[Line], then: Then<'_>) {
+        let runs: Vec<Range<usize>> = (0..dims[0]).map(|sample| self.run(dims, sample)).collect();
+        for (to, run) in self.runs.into_iter().zip(runs) {
             Level::widest().run(Values {
-                x: &input[volume.clone()],
-                shortcut: then.shortcut.map(|shortcut| &shortcut[volume]),
+                x: &input[run.clone()],
+                shortcut: then.shortcut.map(|shortcut| &shortcut[run]),
                 to,
-                line,
+                lines,
+                voxels: dims[2],
                 relu: then.relu,
             });
         }
+    }
+
+    /// Sums up the gradient, and writes that of the input; `masked` takes what ReLU lets through, if a shortcut was added.
+    fn sum_products(
+        mut self,
+        gradient: &[f32],
+        given: Given<'_>,
+        dims: Dims,
+        of: Channels<'_>,
+        mut masked: Vec<&mut [MaybeUninit<f32>]>,
+    ) -> Vec<Slope> {
+        let [batch, _, voxels] = dims;
+        let lines = self.lines(of);
+        let mut totals = vec![[0.0; 2]; self.n_channels];
+        for sample in 0..batch {
+            let run = self.run(dims, sample);
+            Level::widest().run(Products {
+                g: &gradient[run.clone()],
+                x: &given.input[run.clone()],
+                y: given.added.then(|| &given.values[run]),
+                masked: masked.get_mut(sample).map(|masked| &mut **masked),
+                lines: &lines,
+                voxels,
+                relu: given.relu,
+                totals: &mut totals,
+            });
+        }
+        let n = (batch * voxels) as f64;
+        let slope = |number: usize| {
+            let deviation = f64::from(of.deviation(self.first + number));
+            let [of_g, of_products] = totals[number];
+            Slope {
+                constant: (of_g / n) as f32,
+                slope: (of_products / n / deviation.powi(2)) as f32,
+                of_gamma: (of_products / deviation) as f32,
+                of_beta: of_g as f32,
+            }
+        };
+        let slopes: Vec<Slope> = (0..self.n_channels).map(slope).collect();
+        for sample in 0..batch {
+            let run = self.run(dims, sample);
+            let masked = masked.get(sample);
+            Level::widest().run(InputGradient {
+                g: match masked {
+                    // SAFETY: the products have just written it.
+                    Some(masked) => unsafe { masked.assume_init_ref() },
+                    None => &gradient[run.clone()],
+                },
+                x: &given.input[run],
+                to: &mut *self.runs[sample],
+                lines: &lines,
+                slopes: &slopes,
+                voxels,
+                // What has been masked need not be masked again.
+                relu: given.relu && masked.is_none(),
+            });
+        }
+        slopes
     }
 }
 
@@ -285,24 +306,23 @@ fn statistics_of(
 ) {
     let [batch, _, voxels] = dims;
     let n = (batch * voxels) as f64;
-    let total = |channel: usize, mean: f32, squared: bool| {
-        let mut total = 0.0;
+    let totals = |means: Option<&[f32]>| {
+        let mut totals = vec![0.0; task.n_channels];
         for sample in 0..batch {
-            let x = &input[volume(dims, sample, channel)];
-            let (squared, total) = (squared, &mut total);
             Level::widest().run(Centered {
-                x,
-                mean,
-                squared,
-                total,
+                x: &input[task.run(dims, sample)],
+                voxels,
+                means,
+                totals: &mut totals,
             });
         }
-        total / n
+        totals
     };
-    for (number, (mean, variance)) in mean.iter_mut().zip(variance).enumerate() {
-        let channel = task.first + number;
-        *mean = total(channel, 0.0, false) as f32;
-        *variance = total(channel, *mean, true) as f32;
+    for (mean, total) in mean.iter_mut().zip(totals(None)) {
+        *mean = (total / n) as f32;
+    }
+    for (variance, total) in variance.iter_mut().zip(totals(Some(mean))) {
+        *variance = (total / n) as f32;
     }
 }
 
@@ -330,106 +350,135 @@ impl Line {
     }
 }
 
+/// What the gradient of a channel's input takes off that of its values, and the gradients of scale and shift.
+#[derive(Clone, Copy)]
+struct Slope {
+    constant: f32,
+    slope: f32,
+    of_gamma: f32,
+    of_beta: f32,
+}
+
 #[inline(always)]
 fn rectified(x: f32) -> f32 {
     // `max` would hide NaN.
     if x < 0.0 { 0.0 } else { x }
 }
 
+/// Adds sums over the voxels of each channel: of the voxels, or, with their means, of the squares of their distance.
 struct Centered<'a> {
     x: &'a [f32],
-    mean: f32,
-    squared: bool,
-    total: &'a mut f64,
+    voxels: usize,
+    means: Option<&'a [f32]>,
+    totals: &'a mut [f64],
 }
 
 impl Kernel for Centered<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let (x, mean) = (self.x, self.mean);
-        let [sum] = if self.squared {
-            sums(x.len(), |at| {
-                let centered = f64::from(x[at] - mean);
-                [centered * centered]
-            })
-        } else {
-            sums(x.len(), |at| [f64::from(x[at])])
-        };
-        *self.total += sum;
-    }
-}
-
-struct Values<'a, 'o> {
-    x: &'a [f32],
-    shortcut: Option<&'a [f32]>,
-    to: &'a mut &'o mut [MaybeUninit<f32>],
-    line: Line,
-    relu: bool,
-}
-
-impl Kernel for Values<'_, '_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let places = self.to.iter_mut().zip(self.x);
-        let line = self.line;
-        match (self.shortcut, self.relu) {
-            (None, false) => places.for_each(|(to, x)| {
-                to.write(line.at(*x));
-            }),
-            (None, true) => places.for_each(|(to, x)| {
-                to.write(rectified(line.at(*x)));
-            }),
-            (Some(shortcut), false) => places.zip(shortcut).for_each(|((to, x), shortcut)| {
-                to.write(line.at(*x) + shortcut);
-            }),
-            (Some(shortcut), true) => places.zip(shortcut).for_each(|((to, x), shortcut)| {
-                to.write(rectified(line.at(*x) + shortcut));
-            }),
+        let channels = self.x.chunks_exact(self.voxels.max(1)).zip(self.totals);
+        match self.means {
+            None => {
+                for (x, total) in channels {
+                    let [sum] = sums(x.len(), |at| [f64::from(x[at])]);
+                    *total += sum;
+                }
+            }
+            Some(means) => {
+                for ((x, total), mean) in channels.zip(means) {
+                    let [sum] = sums(x.len(), |at| {
+                        let centered = f64::from(x[at] - mean);
+                        [centered * centered]
+                    });
+                    *total += sum;
+                }
+            }
         }
     }
 }
 
-/// Sums of the gradient, where ReLU lets it through, and of its products with the centered voxels.
-struct Products<'a, 'o> {
+struct Values<'a> {
+    x: &'a [f32],
+    shortcut: Option<&'a [f32]>,
+    to: &'a mut [MaybeUninit<f32>],
+    lines: &'a [Line],
+    voxels: usize,
+    relu: bool,
+}
+
+impl Kernel for Values<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let voxels = self.voxels.max(1);
+        let channels = self
+            .to
+            .chunks_exact_mut(voxels)
+            .zip(self.x.chunks_exact(voxels));
+        let Some(shortcut) = self.shortcut else {
+            for ((to, x), line) in channels.zip(self.lines) {
+                let places = to.iter_mut().zip(x);
+                if self.relu {
+                    places.for_each(|(to, x)| _ = to.write(rectified(line.at(*x))));
+                } else {
+                    places.for_each(|(to, x)| _ = to.write(line.at(*x)));
+                }
+            }
+            return;
+        };
+        let channels = channels.zip(shortcut.chunks_exact(voxels)).zip(self.lines);
+        for (((to, x), shortcut), line) in channels {
+            let places = to.iter_mut().zip(x.iter().zip(shortcut));
+            if self.relu {
+                places.for_each(|(to, (x, s))| _ = to.write(rectified(line.at(*x) + s)));
+            } else {
+                places.for_each(|(to, (x, s))| _ = to.write(line.at(*x) + s));
+            }
+        }
+    }
+}
+
+/// Adds sums over the voxels of each channel: of the gradient, where ReLU lets it through, and of its products with the
+/// centered voxels.
+struct Products<'a> {
     g: &'a [f32],
     x: &'a [f32],
     /// The values, where they are more than the normalized input.
     y: Option<&'a [f32]>,
     /// Takes what ReLU lets through.
-    masked: Option<&'a mut &'o mut [MaybeUninit<f32>]>,
-    line: Line,
+    masked: Option<&'a mut [MaybeUninit<f32>]>,
+    lines: &'a [Line],
+    voxels: usize,
     relu: bool,
-    totals: &'a mut [f64; 2],
+    totals: &'a mut [[f64; 2]],
 }
 
-impl Kernel for Products<'_, '_> {
+impl Kernel for Products<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let n = self.g.len().min(self.x.len());
-        let (g, x, line) = (&self.g[..n], &self.x[..n], self.line);
-        let terms = |g: f32, x: f32| [f64::from(g), f64::from(g) * f64::from(x - line.mean)];
+    fn run<S: Simd>(mut self, _: S) {
         let through = |g: f32, y: f32| if y <= 0.0 { 0.0 } else { g };
-        let [of_g, of_products] = match (self.relu, self.y, self.masked) {
-            (true, Some(y), Some(masked)) => {
-                let (y, masked) = (&y[..n], &mut masked[..n]);
-                sums(n, |at| {
+        for (number, line) in self.lines.iter().enumerate() {
+            let run = number * self.voxels..(number + 1) * self.voxels;
+            let (g, x) = (&self.g[run.clone()], &self.x[run.clone()]);
+            let y = self.y.map(|y| &y[run.clone()]);
+            let masked = self.masked.as_mut().map(|masked| &mut masked[run]);
+            let terms = |g: f32, x: f32| [f64::from(g), f64::from(g) * f64::from(x - line.mean)];
+            let n = g.len();
+            let [of_g, of_products] = match (self.relu, y, masked) {
+                (true, Some(y), Some(masked)) => sums(n, |at| {
                     let g = through(g[at], y[at]);
                     masked[at].write(g);
                     terms(g, x[at])
-                })
-            }
-            (false, _, Some(masked)) => {
-                let masked = &mut masked[..n];
-                sums(n, |at| {
+                }),
+                (false, _, Some(masked)) => sums(n, |at| {
                     masked[at].write(g[at]);
                     terms(g[at], x[at])
-                })
-            }
-            (true, _, _) => sums(n, |at| terms(through(g[at], line.at(x[at])), x[at])),
-            (false, _, None) => sums(n, |at| terms(g[at], x[at])),
-        };
-        self.totals[0] += of_g;
-        self.totals[1] += of_products;
+                }),
+                (true, ..) => sums(n, |at| terms(through(g[at], line.at(x[at])), x[at])),
+                (false, _, None) => sums(n, |at| terms(g[at], x[at])),
+            };
+            self.totals[number][0] += of_g;
+            self.totals[number][1] += of_products;
+        }
     }
 }
 
@@ -437,26 +486,32 @@ struct InputGradient<'a> {
     g: &'a [f32],
     x: &'a [f32],
     to: &'a mut [MaybeUninit<f32>],
-    line: Line,
+    lines: &'a [Line],
+    slopes: &'a [Slope],
+    voxels: usize,
     relu: bool,
-    constant: f32,
-    slope: f32,
 }
 
 impl Kernel for InputGradient<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let (line, constant, slope) = (self.line, self.constant, self.slope);
-        let of = |g: f32, x: f32| (g - constant - (x - line.mean) * slope) * line.scale;
-        let places = self.to.iter_mut().zip(self.g.iter().zip(self.x));
-        if self.relu {
-            for (to, (g, x)) in places {
-                let g = if line.at(*x) <= 0.0 { 0.0 } else { *g };
-                to.write(of(g, *x));
-            }
-        } else {
-            for (to, (g, x)) in places {
-                to.write(of(*g, *x));
+        let voxels = self.voxels.max(1);
+        let channels = (self.to.chunks_exact_mut(voxels))
+            .zip(self.g.chunks_exact(voxels).zip(self.x.chunks_exact(voxels)))
+            .zip(self.lines.iter().zip(self.slopes));
+        for ((to, (g, x)), (line, slope)) in channels {
+            let of =
+                |g: f32, x: f32| (g - slope.constant - (x - line.mean) * slope.slope) * line.scale;
+            let places = to.iter_mut().zip(g.iter().zip(x));
+            if self.relu {
+                for (to, (g, x)) in places {
+                    let g = if line.at(*x) <= 0.0 { 0.0 } else { *g };
+                    to.write(of(g, *x));
+                }
+            } else {
+                for (to, (g, x)) in places {
+                    to.write(of(*g, *x));
+                }
             }
         }
     }

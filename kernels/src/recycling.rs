@@ -1,9 +1,9 @@
 //! An allocator that keeps large blocks for their like: a training step asks for the same arrays as the step before, and
 //! fresh memory costs a page fault, and the system's zeros, each time.
 //!
-//! Blocks of less than a megabyte are the system allocator's. Larger ones are rounded up to one of eight sizes between powers
+//! Blocks of less than 256 kB are the system allocator's. Larger ones are rounded up to one of eight sizes between powers
 //! of two, on large pages where the system grants them; a freed one waits for the next request of its size. All blocks
-//! together, used or waiting, are never more than an eighth above what was in use at once at the most: beyond that, waiting
+//! together, used or waiting, are never more than a quarter above what was in use at once at the most: beyond that, waiting
 //! ones are given back.
 #![expect(unsafe_code, reason = "an allocator deals in pointers")]
 
@@ -13,14 +13,51 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::large_pages;
 
 /// Smallest block that is kept, bytes.
-const LEAST: usize = 1 << 20;
+const LEAST: usize = 256 << 10;
 /// Alignment of kept blocks: what the system gives anyway, with zeros that cost nothing before they are touched.
 const ALIGN: usize = 16;
 /// Waiting blocks, at most.
 const MOST_WAITING: usize = 1024;
 
 /// The allocator; a program makes it its `#[global_allocator]`.
-pub struct Recycling {
+pub struct Recycling;
+
+static KEPT: Keeper = Keeper::new();
+
+/// Gives all waiting blocks back to the system, and forgets how much was in use at once.
+pub fn give_back() {
+    let mut blocks = KEPT.blocks();
+    while blocks.n_waiting > 0 {
+        blocks.give_back_oldest();
+    }
+    blocks.most_used = blocks.bytes_used;
+}
+
+// SAFETY: see the keeper's.
+unsafe impl GlobalAlloc for Recycling {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are those that the keeper asks for.
+        unsafe { KEPT.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { KEPT.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { KEPT.dealloc(start, layout) }
+    }
+
+    unsafe fn realloc(&self, start: *mut u8, old: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { KEPT.realloc(start, old, new_size) }
+    }
+}
+
+/// Large blocks, used and waiting.
+struct Keeper {
     blocks: Mutex<Blocks>,
 }
 
@@ -43,15 +80,9 @@ struct Block {
 // SAFETY: a waiting block belongs to nobody but the list.
 unsafe impl Send for Blocks {}
 
-impl Default for Recycling {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Recycling {
+impl Keeper {
     /// Keeps nothing yet.
-    pub const fn new() -> Self {
+    const fn new() -> Self {
         let none = Block {
             start: std::ptr::null_mut(),
             size: 0,
@@ -112,7 +143,7 @@ impl Blocks {
     }
 
     fn give_back_surplus(&mut self) {
-        let most = self.most_used + self.most_used / 8;
+        let most = self.most_used + self.most_used / 4;
         while self.n_waiting > 0 && self.bytes_used + self.bytes_waiting > most {
             self.give_back_oldest();
         }
@@ -147,7 +178,7 @@ fn layout_of(size: usize) -> Option<Layout> {
 
 // SAFETY: each block is handed out to one owner at a time: it is taken off the list under a lock, and put there by its
 // owner's `dealloc`. Blocks are at least as large and as aligned as was asked for.
-unsafe impl GlobalAlloc for Recycling {
+unsafe impl GlobalAlloc for Keeper {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(block) = size_of_block(layout).and_then(layout_of) else {
             // SAFETY: the caller's promises are those that the system asks for.
@@ -218,14 +249,14 @@ mod tests {
         Layout::from_size_align(size, 8).expect("a layout")
     }
 
-    fn held(allocator: &Recycling) -> (usize, usize) {
+    fn held(allocator: &Keeper) -> (usize, usize) {
         let blocks = allocator.blocks();
         (blocks.bytes_used, blocks.bytes_waiting)
     }
 
     #[test]
     fn a_freed_block_is_handed_out_again_for_its_like_and_zeroed_on_request() {
-        let allocator = Recycling::new();
+        let allocator = Keeper::new();
         let (large, alike) = (layout((3 << 20) + 5), layout((3 << 20) + 9));
         // SAFETY: used with the layouts that were asked for.
         unsafe {
@@ -243,8 +274,8 @@ mod tests {
     }
 
     #[test]
-    fn never_is_more_held_than_an_eighth_above_what_was_used_at_once() {
-        let allocator = Recycling::new();
+    fn never_is_more_held_than_a_quarter_above_what_was_used_at_once() {
+        let allocator = Keeper::new();
         let sizes: Vec<Layout> = (1..40).map(|i| layout((i * 7 % 13 + 1) << 20)).collect();
         let mut most_used = 0;
         for pair in sizes.windows(2) {
@@ -255,7 +286,7 @@ mod tests {
                 for (block, layout) in blocks.into_iter().zip(pair) {
                     let (used, waiting) = held(&allocator);
                     // Sizes are rounded up by an eighth at most.
-                    assert!(used + waiting <= most_used + most_used / 4 + most_used / 32);
+                    assert!(used + waiting <= (most_used + most_used / 8) * 5 / 4);
                     block.write_bytes(1, layout.size());
                     allocator.dealloc(block, *layout);
                 }
@@ -266,7 +297,7 @@ mod tests {
 
     #[test]
     fn small_blocks_are_the_systems() {
-        let allocator = Recycling::new();
+        let allocator = Keeper::new();
         let small = layout(1000);
         // SAFETY: used with the layout that was asked for.
         unsafe {

@@ -14,6 +14,7 @@ use crate::engine::device::{DeviceName, open_one};
 use crate::engine::target::AgeTarget;
 use crate::engine::worker::BlockTrainer;
 use crate::models::{Network, Regime};
+use crate::process::{forget_peak, peak, resident};
 
 /// Steps that are taken: the second one starts with all that the first one leaves.
 const STEPS: u64 = 2;
@@ -57,9 +58,8 @@ pub fn measure_steps(
         .map(|(number, block)| BlockTrainer::new(number, block, objective.clone(), &lane))
         .collect::<Result<Vec<_>, Error>>()?;
     let batch = NoiseBatch::new(section.batch_size, grid, seed);
-    let before = resident("VmRSS:")?;
-    // From here on the system's record of the peak begins anew.
-    fs_err::write(CLEAR_REFS, RESET_PEAK)?;
+    let before = resident()?;
+    forget_peak()?;
     for step in 0..STEPS {
         let mut message = batch.message(step);
         for trainer in &mut trainers {
@@ -67,52 +67,7 @@ pub fn measure_steps(
         }
         lane[0].wait()?;
     }
-    let peak = resident("VmHWM:")?;
+    let peak =
+        peak().ok_or_else(|| Error::Data("this system tells no peak of a process".into()))?;
     Ok(StepMemory { before, peak })
-}
-
-/// Where the system is told to begin its record of the peak anew, and how.
-const CLEAR_REFS: &str = "/proc/self/clear_refs";
-const RESET_PEAK: &str = "5";
-
-/// Most resident memory of this process since [`forget_peak`], bytes; none where the system does not tell.
-pub(crate) fn peak() -> Option<u64> {
-    resident("VmHWM:").ok()
-}
-
-/// Begins the record of the peak anew, where the system has one.
-pub(crate) fn forget_peak() {
-    let _no_record = fs_err::write(CLEAR_REFS, RESET_PEAK);
-}
-
-/// A line of the system's record of this process, in bytes.
-fn resident(key: &str) -> Result<u64, Error> {
-    let path = "/proc/self/status";
-    let text = fs_err::read_to_string(path)?;
-    let value = text.lines().find_map(|line| {
-        let kilobytes = line.strip_prefix(key)?.trim().strip_suffix("kB")?;
-        kilobytes.trim().parse::<u64>().ok()
-    });
-    let kilobytes = value.ok_or_else(|| Error::Data(format!("{path} has no {key}")))?;
-    Ok(kilobytes * 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_record_of_the_peak_sees_what_was_given_back() {
-        fs_err::write("/proc/self/clear_refs", "5").unwrap();
-        let before = resident("VmRSS:").unwrap();
-        let large = vec![1u8; 200_000_000];
-        assert_eq!(
-            large.iter().map(|b| u64::from(*b)).sum::<u64>(),
-            200_000_000
-        );
-        drop(large);
-        let peak = resident("VmHWM:").unwrap();
-        assert!(peak >= before + 190_000_000, "{before} {peak}");
-    }
 }

@@ -10,11 +10,11 @@ use brainage_pipelines::format::ReadOptions;
 use brainage_pipelines::template::Template;
 use serde::Serialize;
 
-use super::memory::{forget_peak, peak};
 use crate::Error;
 use crate::engine::device::{Lane, cpu_with_threads, n_cores};
 use crate::predict::predictor::{AgePredictor, PredictSettings, Visit};
 use crate::predict::stream::predict_stream;
+use crate::process::{forget_peak, peak};
 
 /// One measurement over all scans.
 #[derive(Clone, Debug, Serialize)]
@@ -77,7 +77,7 @@ pub fn measure_prediction(
     // The template's pyramid and all else that is made once.
     let warm = scans.get(..1).unwrap_or_default();
     preprocess_scans(warm, &batch(&warm_up), &|_, _| {});
-    forget_peak();
+    forget_peak().ok();
     let begun = Instant::now();
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let one = one.map_err(|error| Error::Data(error.to_string()))?;
@@ -85,7 +85,7 @@ pub fn measure_prediction(
     let mut rows = vec![row("preprocessing", [1, 0], begun.elapsed().as_secs_f64())];
     refuse_refused(&reports)?;
 
-    forget_peak();
+    forget_peak().ok();
     if let Some(report) = reports.first() {
         alone.row(report, Visit::default());
     }
@@ -97,7 +97,7 @@ pub fn measure_prediction(
 
     let cores = n_cores();
     let together = load(cpu_with_threads(cores)?)?;
-    forget_peak();
+    forget_peak().ok();
     let begun = Instant::now();
     let told = predict_stream(
         scans,

@@ -10,8 +10,8 @@ use brainage_pipelines::recipe::Recipe;
 use brainage_pipelines::template::Template;
 use serde::Serialize;
 
-use super::memory::{forget_peak, peak};
 use super::timing::Spread;
+use crate::process::{forget_peak, peak};
 use brainage_pipelines::Error;
 
 /// A stage, or all of them together.
@@ -41,7 +41,7 @@ pub fn measure_stages(
     let mut seconds: [Vec<f64>; Stage::ALL.len()] = Default::default();
     let mut peaks = [None::<u64>; Stage::ALL.len()];
     for repeat in 0..=repeats {
-        forget_peak();
+        forget_peak().ok();
         let mut begun = Instant::now();
         let mut after = |stage: Stage| {
             let took = begun.elapsed().as_secs_f64();
@@ -49,7 +49,7 @@ pub fn measure_stages(
                 seconds[stage as usize].push(took);
                 peaks[stage as usize] = peaks[stage as usize].max(peak());
             }
-            forget_peak();
+            forget_peak().ok();
             begun = Instant::now();
             ControlFlow::Continue(())
         };

@@ -28,8 +28,10 @@ pub mod methods;
 pub mod model;
 pub mod predict;
 pub mod preprocess;
+pub mod quantize;
 pub mod report;
 mod review;
+pub mod study;
 pub mod synth;
 pub mod train;
 pub mod training;
@@ -95,8 +97,10 @@ enum Command {
     Info(info::Args),
     Preprocess(preprocess::Args),
     Train(train::Args),
+    Study(study::Args),
     Predict(predict::Args),
     Evaluate(evaluate::Args),
+    Quantize(quantize::Args),
     Report(report::Args),
     View(view::Args),
     Worker(worker::Args),
@@ -116,11 +120,13 @@ impl Command {
             | Self::Index(_)
             | Self::Preprocess(_)
             | Self::Train(_)
+            | Self::Study(_)
             | Self::Predict(_) => true,
             Self::Vision(args) => args.stops_cleanly(),
             Self::Init(_)
             | Self::Info(_)
             | Self::Evaluate(_)
+            | Self::Quantize(_)
             | Self::Report(_)
             | Self::View(_)
             | Self::Worker(_)
@@ -140,8 +146,10 @@ impl Command {
             Self::Info(args) => info::run(args, context),
             Self::Preprocess(args) => preprocess::run(args, context),
             Self::Train(args) => train::run(args, context),
+            Self::Study(args) => study::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
+            Self::Quantize(args) => quantize::run(args, context),
             Self::Report(args) => report::run(args, context),
             Self::View(args) => view::run(args, context),
             Self::Worker(args) => worker::run(args, context),

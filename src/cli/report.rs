@@ -444,6 +444,8 @@ mod tests {
             busy_share: Vec::new(),
             queue_fill: Vec::new(),
             seconds_per_step: None,
+            cpu_seconds_per_step: None,
+            peak_memory_bytes: None,
         };
         let validation = Event::Validation {
             epoch: 1,

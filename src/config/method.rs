@@ -6,8 +6,11 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+mod cards;
+
 use super::train::{refusal, with};
 use crate::Error;
+pub use cards::METHODS;
 
 /// `train.method`: a name for what the other keys say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,18 @@ pub enum Method {
     Decef,
     /// Covariance pooling.
     Dropcov,
+    /// Block-local training that reconstructs the input.
+    Infopro,
+    /// The same with a contrastive loss in place of the task.
+    InfoproContrast,
+    /// Block-local training with heads that follow the next block.
+    Man,
+    /// Block-local training with latent states and feedback.
+    Bll,
+    /// The Forward-Forward rule.
+    ForwardForward,
+    /// Blocks that take noise from a code of the label.
+    NoProp,
 }
 
 /// What is known of a method.
@@ -65,213 +80,15 @@ pub struct MethodCard {
     pub differs: &'static str,
 }
 
-const IMAGES_AND_AGES: &str = "images, ages";
-const CONVOLUTIONS: &str = "images, ages; residual networks and the brain CNN";
-
-/// All methods but [`Method::Custom`].
-pub const METHODS: [MethodCard; 14] = [
-    MethodCard {
-        method: Method::Backprop,
-        line: "one loss at the end, dense weights",
-        paper: "Rumelhart, Hinton & Williams 1986, Nature 323:533",
-        applies_to: IMAGES_AND_AGES,
-        costs: "what all others are compared with",
-        settings: &[
-            "train.regime=backprop",
-            "model.weights=dense",
-            "train.penalty=none",
-        ],
-        differs: "",
-    },
-    MethodCard {
-        method: Method::Enn,
-        line: "one loss at the end, weights W = QΛPᵀ",
-        paper: "Cheng et al., arXiv 2508.01219, algorithm 2",
-        applies_to: IMAGES_AND_AGES,
-        costs: "composing W at each step; 1.0 to 1.5 times the stored parameters",
-        settings: &[
-            "train.regime=backprop",
-            "model.weights=eigen",
-            "train.penalty=none",
-        ],
-        differs: "",
-    },
-    MethodCard {
-        method: Method::EnnLocal,
-        line: "each block learns from its own head, weights W = QΛPᵀ",
-        paper: "Cheng et al., arXiv 2508.01219, algorithm 1",
-        applies_to: IMAGES_AND_AGES,
-        costs: "heads; no gradient between blocks, which can run on devices of their own",
-        settings: &[
-            "train.regime=local",
-            "model.weights=eigen",
-            "train.penalty=none",
-        ],
-        differs: "heads are trained; the released code fixes random ones",
-    },
-    MethodCard {
-        method: Method::DeepSupervision,
-        line: "linear heads after each block, losses summed, gradients cross all cuts",
-        paper: "Lee et al., AISTATS 2015, arXiv 1409.5185; BWBPF as released (Cheng et al. 2024)",
-        applies_to: IMAGES_AND_AGES,
-        costs: "heads",
-        settings: &[
-            "train.regime=deep-supervision",
-            "model.weights=dense",
-            "model.head=gap-linear",
-            "train.auxiliary={ similarity = 0.0, weight = 1.0 }",
-            "train.penalty=none",
-        ],
-        differs: "one optimizer for all; the released BWBPF has one for each block",
-    },
-    MethodCard {
-        method: Method::Bwbpf,
-        line: "each block learns from its own linear head",
-        paper: "BWBPF as described (Cheng et al. 2024); greedy supervised learning of Wang et al., ICLR 2021",
-        applies_to: IMAGES_AND_AGES,
-        costs: "heads; no gradient between blocks",
-        settings: &[
-            "train.regime=local",
-            "model.weights=dense",
-            "model.head=gap-linear",
-            "train.auxiliary={ similarity = 0.0, weight = 1.0 }",
-            "train.penalty=none",
-        ],
-        differs: "",
-    },
-    MethodCard {
-        method: Method::MonoForward,
-        line: "each unit learns from a linear head of its own",
-        paper: "Gong et al. 2025, Mono-Forward",
-        applies_to: IMAGES_AND_AGES,
-        costs: "a head for each unit; no gradient between units",
-        settings: &[
-            "train.regime=local",
-            "model.weights=dense",
-            "model.head=gap-linear",
-            "model.cuts=units",
-            "train.auxiliary={ similarity = 0.0, weight = 1.0 }",
-            "train.penalty=none",
-        ],
-        differs: "heads have a bias and read pooled features; grains are residual units, not layers",
-    },
-    MethodCard {
-        method: Method::Dgl,
-        line: "each block learns from a small network of 1×1 convolutions and dense layers",
-        paper: "Belilovsky, Eickenberg & Oyallon, ICML 2020, arXiv 1901.08164",
-        applies_to: CONVOLUTIONS,
-        costs: "heads, 5 % of the operations or less; no gradient between blocks",
-        settings: &[
-            "train.regime=local",
-            "model.weights=dense",
-            "model.head=mlp-sr",
-            "train.auxiliary={ similarity = 0.0, weight = 1.0 }",
-            "train.penalty=none",
-        ],
-        differs: "all blocks see each batch; the replay buffer of the asynchronous form is not here",
-    },
-    MethodCard {
-        method: Method::Predsim,
-        line: "each block learns from a linear head and from how alike the labels in a batch are",
-        paper: "Nøkland & Eidnes, ICML 2019, arXiv 1901.06656",
-        applies_to: "images, ages; batches of many",
-        costs: "heads and a convolution a block; no gradient between blocks",
-        settings: &[
-            "train.regime=local",
-            "model.weights=dense",
-            "model.head=gap-linear",
-            "train.auxiliary={ similarity = 0.99, weight = 1.0 }",
-            "train.penalty=none",
-        ],
-        differs: "heads read globally pooled features; blocks are those of the cuts, not single layers",
-    },
-    MethodCard {
-        method: Method::Auglocal,
-        line: "each block learns from a head in the shapes of later units",
-        paper: "Ma et al., ICLR 2024, arXiv 2402.17318",
-        applies_to: IMAGES_AND_AGES,
-        costs: "heads of up to two units; no gradient between blocks",
-        settings: &[
-            "train.regime=local",
-            "model.weights=dense",
-            "model.head={ augmented = { depth = 2 } }",
-            "train.auxiliary={ similarity = 0.0, weight = 1.0 }",
-            "train.penalty=none",
-        ],
-        differs: "blocks are those of the cuts; the paper's are single units with deeper heads",
-    },
-    MethodCard {
-        method: Method::Dfa,
-        line: "the error at the output goes to each unit through a fixed random matrix",
-        paper: "Nøkland, NIPS 2016, arXiv 1609.01596",
-        applies_to: IMAGES_AND_AGES,
-        costs: "a matrix of outputs × features for each unit; no gradient between units",
-        settings: &[
-            "train.regime=direct-feedback",
-            "model.weights=dense",
-            "train.penalty=none",
-        ],
-        differs: "within a residual unit gradients are exact; ReLU and batch normalization, not tanh",
-    },
-    MethodCard {
-        method: Method::Ocnn,
-        line: "backpropagation with convolutions drawn towards orthogonal ones",
-        paper: "Wang et al., CVPR 2020, arXiv 1911.12207",
-        applies_to: CONVOLUTIONS,
-        costs: "each kernel convolved with itself at each step: little for 3×3, much for the 6³ of the published brain CNN",
-        settings: &[
-            "train.regime=backprop",
-            "model.weights=dense",
-            "train.penalty={ ocnn = { weight = 0.5 } }",
-        ],
-        differs: "",
-    },
-    MethodCard {
-        method: Method::Srip,
-        line: "backpropagation with the spectral norm of WᵀW − I penalized",
-        paper: "Bansal, Chen & Wang, NeurIPS 2018, arXiv 1810.09102",
-        applies_to: IMAGES_AND_AGES,
-        costs: "a Gram matrix and two products for each layer at each step",
-        settings: &[
-            "train.regime=backprop",
-            "model.weights=dense",
-            "train.penalty={ srip = { weight = 0.01 } }",
-        ],
-        differs: "the factor stays; the published one falls in steps to 0",
-    },
-    MethodCard {
-        method: Method::Decef,
-        line: "backpropagation through kernels made of few filters for each input channel",
-        paper: "Yu et al. 2024, DeCEF",
-        applies_to: CONVOLUTIONS,
-        costs: "fewer stored parameters; kernels are composed at each step",
-        settings: &[
-            "train.regime=backprop",
-            "model.weights={ eigen-filters = { percent = 90 } }",
-            "train.penalty=none",
-        ],
-        differs: "no official code: the rank rule looks at the first draw, and kernels are composed, which saves no operations",
-    },
-    MethodCard {
-        method: Method::Dropcov,
-        line: "backpropagation with covariance pooling and channel dropout before the last layer",
-        paper: "Wang, Li, Zhang & Gao, NeurIPS 2022",
-        applies_to: CONVOLUTIONS,
-        costs: "a last stage of stride 1, a covariance, a last layer of d(d + 1)/2 inputs",
-        settings: &[
-            "train.regime=backprop",
-            "model.weights=dense",
-            "model.last_head=drop-cov",
-            "train.penalty=none",
-        ],
-        differs: "d is half the channels (an eighth for volumes), 256 at most; no more than 90 % of the channels are dropped",
-    },
-];
-
 /// The key of the name.
 pub(super) const KEY: &str = "train.method";
 /// Keys whose numbers may be others than those that a method sets: factors, depths and shares.
-const TUNED: [&str; 3] = ["train.penalty", "model.head", "model.weights"];
+const TUNED: [&str; 4] = [
+    "train.penalty",
+    "train.regime",
+    "model.head",
+    "model.weights",
+];
 
 /// The method that a config names.
 pub(super) fn named_in(config: &impl Serialize) -> Method {
@@ -376,7 +193,12 @@ mod tests {
     fn each_method_is_one_change_of_a_config_for_images_and_of_one_for_ages() {
         for card in &METHODS {
             let change = format!("{KEY}={}", card.method.name());
-            let brain = brain(&[&change]).unwrap_or_else(|error| panic!("{change}: {error}"));
+            let soft = "train.loss={ soft-labels = { bin_years = 2.0, sd_years = 2.0 } }";
+            let loss = match card.method {
+                Method::ForwardForward => soft,
+                _ => "train.loss=mae",
+            };
+            let brain = brain(&[&change, loss]).unwrap_or_else(|e| panic!("{change}: {e}"));
             let images = images(RESNET, &[&change]).unwrap_or_else(|e| panic!("{change}: {e}"));
             assert_eq!(brain.train.method, card.method);
             // All that it decides is written down: set by hand, the config is the same but for the name.
@@ -411,12 +233,38 @@ mod tests {
             ("dgl", "tokens"),
             ("dropcov", "tokens"),
             ("ocnn", "no convolution"),
+            ("infopro", "tokens"),
+            ("man", "tokens"),
         ] {
             let change = format!("train.method={method}");
             let said = images(VIT, &[&change]).unwrap_err().to_string();
             assert!(said.contains(why), "{said}");
         }
         assert!(images(VIT, &["train.method=dfa"]).is_ok());
+    }
+
+    #[test]
+    fn the_rule_that_asks_for_each_answer_is_refused_where_they_have_no_end() {
+        let said = brain(&["train.method=forward-forward", "train.loss=mae"]).unwrap_err();
+        assert!(said.to_string().contains("soft-labels"), "{said}");
+    }
+
+    #[test]
+    fn steps_from_noise_to_the_label_may_be_as_many_as_you_like_but_two_at_least() {
+        let of = |blocks| format!("train.regime={{ no-prop = {{ blocks = {blocks} }} }}");
+        assert!(images(RESNET, &["train.method=no-prop", &of(4)]).is_ok());
+        let said = images(RESNET, &["train.method=no-prop", &of(1)]).unwrap_err();
+        assert!(said.to_string().contains("fewer than 2"), "{said}");
+    }
+
+    #[test]
+    fn heads_that_follow_the_next_unit_need_it_beside_them() {
+        let alone = [
+            "train.regime=local",
+            "model.head={ momentum = { decay = 0.9 } }",
+        ];
+        let said = images(RESNET, &alone).unwrap_err().to_string();
+        assert!(said.contains("local-together"), "{said}");
     }
 
     #[test]

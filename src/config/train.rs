@@ -24,11 +24,11 @@ use crate::engine::seed::Seed;
 use crate::engine::target::{Loss, Target};
 use crate::engine::trainer::SelectionConfig;
 
-use crate::models::{Cuts, ModelConfig, NamedCuts, Network, Regime};
+use crate::models::{ModelConfig, Network, Regime};
 use crate::nn::weight::WeightForm;
 use crate::nn::weight_penalty::WeightPenalty;
 use checks::augmentation_checks;
-pub(crate) use checks::{Check, refuse_first, weights_check, width_check};
+pub(crate) use checks::{Check, HeadChoice, refuse_first, weights_check, width_check};
 
 /// The config that `train` takes where none is named.
 pub const BRAIN_CNN: &str = include_str!("../../configs/brain-cnn.toml");
@@ -99,6 +99,10 @@ pub struct TrainSection<L = Loss> {
     /// What heads that only train learn besides; the task alone in configs of earlier versions.
     #[serde(default = "AuxiliaryConfig::task_alone")]
     pub auxiliary: AuxiliaryConfig,
+    /// Batches in a buffer between blocks, out of which they draw; 0: none. Not kept in checkpoints: a training that goes on
+    /// fills it anew.
+    #[serde(default)]
+    pub replay: usize,
     /// How bases are kept orthonormal.
     pub orthogonality: OrthogonalityConfig,
     /// What is minimized of weights besides; nothing in configs of earlier versions.
@@ -123,7 +127,9 @@ impl<L> TrainSection<L> {
             auxiliary: self.auxiliary,
             orthogonality: self.orthogonality,
             penalty: self.penalty,
-            direct_feedback: self.regime == Regime::DirectFeedback,
+            regime: self.regime,
+            replay: self.replay,
+            n_steps: None,
             optimizer: self.optimizer.clone(),
             accumulate: self.accumulate,
             average: self.average,
@@ -132,11 +138,8 @@ impl<L> TrainSection<L> {
 
     /// A network as it starts, with what the objective needs of its heads.
     pub fn prepared(&self, network: Network, form: WeightForm) -> Network {
-        if self.auxiliary.similarity > 0.0 {
-            network.with_similarity(form, self.seed, &Device::flex())
-        } else {
-            network
-        }
+        let branches = self.auxiliary.branches();
+        network.with_branches(branches, form, self.seed, &Device::flex())
     }
 }
 
@@ -180,31 +183,27 @@ impl TrainConfig {
                 "validation and test are no shares that leave something to train on",
             ),
             width_check(self.model.width),
-            (
-                "model.head",
-                self.model.head.is_valid(),
-                "augmented with a depth of 0, expected at least 1",
-            ),
-            (
-                "model.last_head",
-                self.model.last_head.can_be_last(),
-                "nothing follows the last head, expected gap-linear, gap-mlp, mlp-sr or drop-cov",
-            ),
             weights_check(self.model.weights),
+            (
+                "train.loss",
+                train.regime != Regime::ForwardForward
+                    || matches!(train.loss, Loss::SoftLabels { .. }),
+                "the Forward-Forward rule asks for each answer, and one number has too many; expected soft-labels",
+            ),
         ];
+        let heads = HeadChoice {
+            inner: self.model.head,
+            last: self.model.last_head,
+        };
         refuse_first(
             checks
                 .into_iter()
                 .chain(train.checks())
+                .chain(train.checks_of_heads(heads))
                 .chain(augmentation_checks(&data.augmentation)),
         )?;
-        // How many blocks balanced cuts make is known once they are measured.
-        let balanced = self.model.cuts == Cuts::Named(NamedCuts::Balanced);
-        let n_blocks = match (train.regime, balanced) {
-            (Regime::Local, true) => None,
-            (Regime::Backprop | Regime::DeepSupervision | Regime::DirectFeedback, true) => Some(1),
-            (regime, false) => Some(regime.n_blocks(self.model.part_starts(regime)?.len())),
-        };
+        let starts = || self.model.part_starts(train.regime);
+        let n_blocks = train.regime.n_blocks_of(&self.model.cuts, starts)?;
         train.check_block_factors(n_blocks)
     }
 }

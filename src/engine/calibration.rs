@@ -61,16 +61,14 @@ impl NoiseBatch {
 
     /// A training step on it.
     pub fn message(&self, step: u64) -> Message {
-        Message {
-            job: Job::Train {
-                step,
-                // Small, so that learning one batch by heart stays finite; the time does not depend on it.
-                learning_rate: 1e-5,
-                samples: Arc::clone(&self.samples),
-                truths: Arc::clone(&self.truths),
-            },
-            features: Some(self.volumes.clone()),
-        }
+        let job = Job::Train {
+            step,
+            // Small, so that learning one batch by heart stays finite; the time does not depend on it.
+            learning_rate: 1e-5,
+            samples: Arc::clone(&self.samples),
+            truths: Arc::clone(&self.truths),
+        };
+        Message::new(job, Some(self.volumes.clone()))
     }
 }
 

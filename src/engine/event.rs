@@ -50,6 +50,14 @@ pub enum Event {
         /// Mean time from one step to the next in the epoch; none for epochs of a single step.
         #[serde(default)]
         seconds_per_step: Option<f64>,
+        /// Processor time of this process, all its threads, from one step to the next, seconds; a mean over the epoch, none
+        /// for epochs of a single step or where the system does not tell.
+        #[serde(default)]
+        cpu_seconds_per_step: Option<f64>,
+        /// Most resident memory of this process since the training began or went on, bytes; none where the system does not
+        /// tell.
+        #[serde(default)]
+        peak_memory_bytes: Option<u64>,
     },
     /// The validation set was estimated.
     Validation {
@@ -82,6 +90,8 @@ impl Event {
             busy_share,
             queue_fill,
             seconds_per_step,
+            cpu_seconds_per_step,
+            peak_memory_bytes,
             ..
         } = &mut self
         {
@@ -89,6 +99,8 @@ impl Event {
             busy_share.clear();
             queue_fill.clear();
             *seconds_per_step = None;
+            *cpu_seconds_per_step = None;
+            *peak_memory_bytes = None;
         }
         self
     }
@@ -101,4 +113,33 @@ pub trait EventSink {
     /// # Errors
     /// What the file system answered, for sinks that write.
     fn emit(&mut self, event: &Event) -> std::io::Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An epoch as logs had it before they told of processor time and memory.
+    const EARLIER: &str = r#"{"event":"epoch","epoch":0,"step":5,"error_percent":[50.0],"orthogonality_error":[[]],
+        "data_wait_share":0.25,"busy_share":[0.5],"queue_fill":[0.0],"seconds_per_step":2.0}"#;
+
+    #[test]
+    fn what_depends_on_the_machine_is_no_part_of_what_every_run_has_alike() {
+        let earlier: Event = serde_json::from_str(EARLIER).unwrap();
+        let mut later = earlier.clone();
+        let Event::Epoch {
+            cpu_seconds_per_step,
+            peak_memory_bytes,
+            ..
+        } = &mut later
+        else {
+            panic!("an epoch");
+        };
+        assert_eq!((*cpu_seconds_per_step, *peak_memory_bytes), (None, None));
+        (*cpu_seconds_per_step, *peak_memory_bytes) = (Some(3.5), Some(1 << 30));
+        let text = serde_json::to_string(&later).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), later);
+        assert_ne!(later, earlier);
+        assert_eq!(later.reproducible(), earlier.reproducible());
+    }
 }

@@ -15,6 +15,7 @@ use super::trainer::Training;
 use super::worker::{Answer, Message};
 use crate::Error;
 use crate::data::batch::Truth;
+use crate::process;
 
 /// What answers to a job mean.
 pub(super) enum Expected {
@@ -49,15 +50,32 @@ struct Pending {
 /// Tells the time between steps of an epoch.
 #[derive(Default)]
 struct StepClock {
-    first: Option<Instant>,
-    last: Option<Instant>,
+    first: Option<Reading>,
+    last: Option<Reading>,
     n_between: u32,
+}
+
+/// What clocks show.
+#[derive(Clone, Copy)]
+struct Reading {
+    at: Instant,
+    cpu_seconds: Option<f64>,
+}
+
+/// Means from one step to the next; none for fewer than two steps, or where the system does not tell.
+#[derive(Default)]
+struct StepTimes {
+    seconds: Option<f64>,
+    cpu_seconds: Option<f64>,
 }
 
 impl StepClock {
     /// A step is done.
     fn tick(&mut self) {
-        let now = Instant::now();
+        let now = Reading {
+            at: Instant::now(),
+            cpu_seconds: process::cpu_seconds(),
+        };
         if self.first.is_some() {
             self.n_between += 1;
         }
@@ -65,11 +83,18 @@ impl StepClock {
         self.last = Some(now);
     }
 
-    /// Mean seconds from one step to the next since the last call; `None` for fewer than two steps.
-    fn take(&mut self) -> Option<f64> {
+    /// Times of the steps since the last call.
+    fn take(&mut self) -> StepTimes {
         let clock = std::mem::take(self);
-        let whole = clock.last?.duration_since(clock.first?).as_secs_f64();
-        (clock.n_between > 0).then(|| whole / f64::from(clock.n_between))
+        let (Some(first), Some(last), 1..) = (clock.first, clock.last, clock.n_between) else {
+            return StepTimes::default();
+        };
+        let n = f64::from(clock.n_between);
+        let cpu = first.cpu_seconds.zip(last.cpu_seconds);
+        StepTimes {
+            seconds: Some(last.at.duration_since(first.at).as_secs_f64() / n),
+            cpu_seconds: cpu.map(|(first, last)| (last - first) / n),
+        }
     }
 }
 
@@ -256,6 +281,7 @@ impl<'a> Ledger<'a> {
 
     fn epoch_event(&mut self, epoch: u64, data_wait_share: f64, answers: &[Answer]) -> Event {
         let loads = self.meters.take_loads();
+        let times = self.clock.take();
         let n_samples = self.progress.n_samples.max(1) as f64;
         let sums = self.progress.error_sums.iter();
         let of_epoch = sums.map(|sum| sum / n_samples).collect();
@@ -279,7 +305,9 @@ impl<'a> Ledger<'a> {
             data_wait_share,
             busy_share: loads.iter().map(|load| load.busy_share).collect(),
             queue_fill: loads.iter().map(|load| load.queue_fill).collect(),
-            seconds_per_step: self.clock.take(),
+            seconds_per_step: times.seconds,
+            cpu_seconds_per_step: times.cpu_seconds,
+            peak_memory_bytes: process::peak(),
         }
     }
 

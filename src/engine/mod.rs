@@ -5,6 +5,7 @@
 //! sequential and pipelined execution give the same bits. Batches come from [`crate::data`]; events go to sinks, states
 //! to checkpoints. The engine knows nothing of cohorts, scans or reports.
 
+mod age_bins;
 pub mod average;
 pub mod calibration;
 pub mod checkpoint;
@@ -13,13 +14,17 @@ pub mod device;
 pub mod event;
 pub mod executor;
 mod feedback;
+mod forward_forward;
 pub mod gradients;
 mod ledger;
+mod lesson;
 pub mod meter;
+mod no_prop;
 pub mod objective;
 pub mod optimizer;
 pub mod placement;
 pub mod remote;
+mod replay;
 pub mod replica;
 pub mod schedule;
 pub mod seed;

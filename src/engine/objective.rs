@@ -1,7 +1,7 @@
 //! What a block minimizes: what its heads say against what they should have said, and penalties on its weights.
 //!
 //! ```text
-//! of a head   (1 − s)·task + s·similarity      s: share of the similarity loss; 0 for the last head of a network
+//! of a head   (1 − s)·task + s·similarity + r·reconstruction + c·contrast      s, r, c: 0 for the last head of a network
 //! of a block  last head + w·Σ inner heads + λ·Σ ‖QᵀQ − I‖² + ‖PᵀP − I‖² + penalty on weights
 //! ```
 //!
@@ -15,8 +15,10 @@ use super::optimizer::OptimizerConfig;
 use super::seed::Seed;
 use super::target::Target;
 use crate::data::batch::Truth;
-use crate::models::Block;
 use crate::models::block::Said;
+use crate::models::head::Branches;
+use crate::models::{Block, Regime};
+use crate::nn::contrast::contrast_loss;
 use crate::nn::similarity::similarity_loss;
 use crate::nn::weight_penalty::WeightPenalty;
 
@@ -33,8 +35,12 @@ pub struct Objective {
     pub orthogonality: OrthogonalityConfig,
     /// What is minimized of weights besides.
     pub penalty: WeightPenalty,
-    /// Whether errors go straight to units, see `engine::feedback`.
-    pub direct_feedback: bool,
+    /// What learns from what.
+    pub regime: Regime,
+    /// Batches in a buffer between blocks, out of which they draw, see `engine::replay`; 0: none.
+    pub replay: usize,
+    /// Steps of the training, where it is one: what falls with time knows by them.
+    pub n_steps: Option<u64>,
     /// Settings of the optimizer.
     pub optimizer: OptimizerConfig,
     /// Parts of a batch that go through a block one after the other, for one update.
@@ -52,6 +58,13 @@ pub struct AuxiliaryConfig {
     pub similarity: f64,
     /// Factor on the loss of each of them in deep supervision, where the losses of a block are summed.
     pub weight: f64,
+    /// Factors on the loss of the reconstructed input at the first and at the last of them; those between lie evenly between.
+    /// 0: none (Wang et al., ICLR 2021, arXiv 2101.10832: InfoPro).
+    #[serde(default)]
+    pub reconstruction: [f64; 2],
+    /// Factor on the contrastive loss, which then alone moves their blocks; 0: none.
+    #[serde(default)]
+    pub contrast: f64,
 }
 
 impl AuxiliaryConfig {
@@ -60,6 +73,17 @@ impl AuxiliaryConfig {
         Self {
             similarity: 0.0,
             weight: 1.0,
+            reconstruction: [0.0; 2],
+            contrast: 0.0,
+        }
+    }
+
+    /// What heads need for it.
+    pub fn branches(self) -> Branches {
+        Branches {
+            similarity: self.similarity > 0.0,
+            reconstruction: self.reconstruction,
+            contrast: self.contrast > 0.0,
         }
     }
 }
@@ -148,7 +172,8 @@ impl Objective {
         (step, truths): (u64, &[Truth]),
         device: &Device,
     ) -> BlockLoss {
-        let learns_similarity = said.iter().any(|said| said.similarity.is_some());
+        let compares = |said: &Said| said.similarity.is_some() || said.directions.is_some();
+        let learns_similarity = said.iter().any(compares);
         let labels = Labels {
             outputs: self.target.labels(truths, device),
             similarity: learns_similarity.then(|| self.target.similarities(truths, device)),
@@ -179,21 +204,30 @@ impl Objective {
         let task = self
             .target
             .loss(said.outputs.clone(), labels.outputs.clone());
-        match (&said.similarity, &labels.similarity) {
+        let mut loss = match (&said.similarity, &labels.similarity) {
             (Some(by_features), Some(by_labels)) => {
                 let share = self.auxiliary.similarity;
                 let similarity = similarity_loss(by_features.clone(), by_labels.clone());
                 task * (1.0 - share) + similarity * share
             }
             _ => task,
+        };
+        if let (Some(directions), Some(alike)) = (&said.directions, &labels.similarity) {
+            let contrast = contrast_loss(directions.clone(), alike.clone());
+            loss = loss + contrast * self.auxiliary.contrast;
+        }
+        match &said.reconstruction {
+            Some(reconstruction) => loss + reconstruction.clone(),
+            None => loss,
         }
     }
 
     /// What is minimized of the block's weights, whatever the batch.
-    fn penalty_on(&self, block: &Block, step: u64) -> Option<Tensor<1>> {
+    pub(super) fn penalty_on(&self, block: &Block, step: u64) -> Option<Tensor<1>> {
         let weight = self.orthogonality.penalty_weight();
         let of_bases = weight.and_then(|weight| Some(block.orthogonality_penalty()? * weight));
-        let of_weights = self.penalty.of(&block.penalized(self.seed, step));
+        let done = self.n_steps.map_or(0.0, |n| step as f64 / n.max(1) as f64);
+        let of_weights = self.penalty.of(&block.penalized(self.seed, step, done));
         [of_bases, of_weights]
             .into_iter()
             .flatten()
@@ -206,7 +240,7 @@ mod tests {
     use super::*;
     use crate::config::train::{BRAIN_CNN_SMALL, TrainConfig};
     use crate::engine::target::AgeTarget;
-    use crate::models::{Network, Regime};
+    use crate::models::Network;
 
     fn objective(similarity: f64, weight: f64) -> (Objective, Block) {
         let changes = [
@@ -227,6 +261,8 @@ mod tests {
         Said {
             outputs: Tensor::from_data(outputs, &device),
             similarity: alike.map(|alike| Tensor::from_data([[1.0, alike], [alike, 1.0]], &device)),
+            reconstruction: None,
+            directions: None,
         }
     }
 

@@ -7,15 +7,15 @@ use burn::tensor::Tensor;
 
 use super::average::WeightAverage;
 use super::device::Lane;
-use super::feedback::{self, Feedback};
+use super::feedback::Feedback;
 use super::gradients::{BlockGradient, Learned};
+use super::lesson::{self, Taught};
 use super::objective::Objective;
 use super::optimizer::Optimizer;
 use super::worker::BlockState;
 use crate::Error;
 use crate::data::batch::Truth;
 use crate::models::Block;
-use crate::models::block::{Said, apart};
 use crate::models::parameters::{self, Misfit};
 use crate::nn::exchange::Participant;
 use crate::nn::pass::{Pass, TrainingPass};
@@ -37,6 +37,8 @@ pub(super) struct Members<'a> {
     pub(super) truths: &'a [Truth],
     /// Without a graph, on any device.
     pub(super) features: Tensor<5>,
+    /// What the network was given, where that is not the same and heads need it.
+    pub(super) input: Option<Tensor<5>>,
 }
 
 impl Replica {
@@ -121,8 +123,7 @@ impl Replica {
         members: Members<'_>,
         participant: Option<Participant>,
     ) -> Result<(Learned, Tensor<5>), Error> {
-        let (target, device) = (&objective.target, &self.lane.device);
-        let metric = target.metric();
+        let device = &self.lane.device;
         let share = participant.as_ref().map(Participant::share);
         let part_of = |value: f64| share.map_or(value, |share| value * share);
         let pass = TrainingPass::new(objective.seed, members.step, members.samples.into());
@@ -130,72 +131,39 @@ impl Replica {
             Some(participant) => pass.of_replica(participant),
             None => pass,
         });
-        let input = Tensor::from_inner(members.features.to_device(device));
-        let (of_units, of_heads) = if objective.direct_feedback {
-            let of_units = self.block.forward_apart(input, &mut pass);
-            let of_head = of_units.last().map(apart);
-            (of_units, of_head.into_iter().collect())
-        } else {
-            (Vec::new(), self.block.forward_to_heads(input, &mut pass))
+        let features = Tensor::from_inner(members.features.to_device(device));
+        let input = match members.input {
+            Some(input) => Tensor::from_inner(input.to_device(device)),
+            None => features.clone(),
         };
-        let handed_on = of_heads.last().map(|features| features.clone().inner());
-        let handed_on = handed_on.ok_or_else(|| Error::Data("a block without a head".into()))?;
-        let said = self.block.said(of_heads, &mut pass);
-        let mut loss = objective.loss(
-            &self.block,
-            &said,
-            (members.step, members.truths),
-            &device.clone().autodiff(),
-        );
-        let value: f32 = loss.total.clone().into_scalar();
-        if !value.is_finite() {
+        let taught = Taught {
+            step: members.step,
+            block: number,
+            samples: members.samples,
+            truths: members.truths,
+        };
+        let block = (&self.block, objective, &self.feedback);
+        let lesson = lesson::of_regime(block, &taught, (features, &input), &mut pass)?;
+        if let Some(loss) = lesson.losses.iter().find(|loss| !loss.is_finite()) {
             let names = members.samples.iter().map(|s| format!("{s:016x}"));
             return Err(Error::NotFinite {
-                loss: value,
+                loss: *loss as f32,
                 block: number + 1,
                 step: members.step,
                 samples: names.collect::<Vec<_>>().join(" "),
             });
         }
-        let mean_error = |said: &Said| -> f64 {
-            let estimates = target.estimates(said.outputs.clone().inner());
-            let pairs = estimates.iter().zip(members.truths);
-            let errors = pairs.map(|(said, truth)| metric.error(*said, *truth));
-            part_of(errors.sum::<f64>() / members.truths.len() as f64)
+        let total = match share {
+            Some(share) => lesson.total * share,
+            None => lesson.total,
         };
-        let errors = said.iter().map(mean_error).collect();
-        let losses = loss.values(f64::from(value)).into_iter();
-        if let Some(pull) = self.feedback(objective, &said, &of_units, members.truths) {
-            loss.total = loss.total + pull;
-        }
-        if let Some(share) = share {
-            loss.total = loss.total * share;
-        }
         let learned = Learned {
-            losses: losses.map(part_of).collect(),
-            errors,
-            gradient: BlockGradient::of(&self.block, &loss.total.backward()),
+            losses: lesson.losses.into_iter().map(part_of).collect(),
+            errors: lesson.errors.into_iter().map(part_of).collect(),
+            gradient: BlockGradient::of(&self.block, &total.backward()),
             statistics: vec![pass.into_statistics()],
         };
-        Ok((learned, handed_on))
-    }
-
-    /// What moves units by the error at the output, where errors go straight to them.
-    fn feedback(
-        &self,
-        objective: &Objective,
-        said: &[Said],
-        of_units: &[Tensor<5>],
-        truths: &[Truth],
-    ) -> Option<Tensor<1>> {
-        if of_units.is_empty() {
-            return None;
-        }
-        let outputs = said.last()?.outputs.clone();
-        let target = &objective.target;
-        let labels = target.labels(truths, &outputs.device());
-        let error = feedback::error_of(outputs, |outputs| target.loss(outputs, labels))?;
-        self.feedback.loss(objective.seed, &error, of_units)
+        Ok((learned, lesson.handed_on))
     }
 
     /// Takes a step; `learned` may lie on any device.
@@ -209,7 +177,7 @@ impl Replica {
         for statistics in learned.statistics {
             block = block.absorb(statistics);
         }
-        self.block = block;
+        self.block = block.followed();
         if let Some(average) = &mut self.average {
             average.take_in(self.block.valid(), self.optimizer.n_steps());
         }

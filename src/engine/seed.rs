@@ -28,6 +28,16 @@ pub enum Purpose {
     PowerIteration,
     /// How errors go straight to units; key: unit.
     Feedback,
+    /// Waves that stand for labels; key: label.
+    LabelWave,
+    /// Wrong labels; key: step, sample.
+    WrongLabel,
+    /// Noise on codes of labels; key: step of the run, block, sample.
+    CodeNoise,
+    /// Networks of which each is a step from noise to the label; key: step.
+    Step,
+    /// Batches out of a buffer between blocks; key: step, block.
+    Replay,
     /// Places of features that are looked at; key: layer, numbers seen before.
     Calibration,
     /// Made-up volumes that only take time; key: sample.
@@ -47,6 +57,11 @@ impl Purpose {
             Self::Dropout => b"dropout",
             Self::PowerIteration => b"power iteration",
             Self::Feedback => b"feedback",
+            Self::LabelWave => b"label wave",
+            Self::WrongLabel => b"wrong label",
+            Self::CodeNoise => b"code noise",
+            Self::Step => b"step",
+            Self::Replay => b"replay",
             Self::Calibration => b"calibration",
             Self::Benchmark => b"benchmark",
         }

@@ -8,6 +8,7 @@ use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+pub use super::age_bins::AgeBins;
 use super::classes::ClassTarget;
 use crate::Error;
 use crate::data::batch::{AgeScaling, Truth};
@@ -99,6 +100,36 @@ impl Target {
         }
     }
 
+    /// The number of the output that a truth stands for: its class, or its bin of age; of a mixture, of the larger part.
+    pub fn label(&self, truth: &Truth) -> usize {
+        match self {
+            Self::Ages(ages) => ages.bin(mean_age_years(truth)),
+            Self::Classes(_) => {
+                let parts = truth.parts();
+                let larger = parts.reduce(|a, b| if b.1 > a.1 { b } else { a });
+                larger.map_or(0, |(class, _)| class as usize)
+            }
+        }
+    }
+
+    /// The numbers of outputs that a truth does not stand for: all other classes, or bins whose middle is 10 years off or more.
+    pub fn wrong_labels(&self, truth: &Truth) -> Vec<usize> {
+        match self {
+            Self::Ages(ages) => {
+                let age_years = mean_age_years(truth);
+                let bins = ages.bins.into_iter().flat_map(AgeBins::middles).enumerate();
+                let far = bins.filter(|(_, middle)| (middle - age_years).abs() >= ALIKE_YEARS);
+                far.map(|(bin, _)| bin).collect()
+            }
+            Self::Classes(classes) => {
+                let right = self.label(truth);
+                let of_truth = |class: usize| truth.parts().any(|(part, _)| part as usize == class);
+                let wrong = (0..classes.n_classes).filter(|class| !of_truth(*class));
+                wrong.filter(|class| *class != right).collect()
+            }
+        }
+    }
+
     /// How alike the members of a batch are by their truths, for the similarity loss.
     ///
     /// # Shapes
@@ -186,18 +217,6 @@ pub struct AgeTarget {
     pub bins: Option<AgeBins>,
 }
 
-/// Bins of equal width.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AgeBins {
-    /// Middle of the first one, years.
-    pub first_years: f64,
-    /// Width, years.
-    pub width_years: f64,
-    /// How many.
-    pub n: usize,
-}
-
 /// What a head says of one scan.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AgeEstimate {
@@ -246,6 +265,14 @@ impl AgeTarget {
     /// How many numbers a head says.
     pub fn n_outputs(&self) -> usize {
         self.bins.map_or(1, |bins| bins.n)
+    }
+
+    /// The bin of an age, the outermost ones for ages beyond; 0 without bins.
+    fn bin(&self, age_years: f64) -> usize {
+        self.bins.map_or(0, |bins| {
+            let bin = ((age_years - bins.first_years) / bins.width_years).round();
+            bin.clamp(0.0, (bins.n - 1) as f64) as usize
+        })
     }
 
     /// What heads should have said.
@@ -330,58 +357,6 @@ impl AgeTarget {
     }
 }
 
-impl AgeBins {
-    /// Bins that cover all ages and `margin_years` on either side.
-    fn around(ages_years: &[f64], width_years: f64, margin_years: f64) -> Self {
-        let youngest = ages_years.iter().copied().fold(f64::INFINITY, f64::min) - margin_years;
-        let oldest = ages_years.iter().copied().fold(f64::NEG_INFINITY, f64::max) + margin_years;
-        let first = (youngest / width_years).floor();
-        let n = ((oldest / width_years).ceil() - first).max(1.0) as usize;
-        Self {
-            first_years: (first + 0.5) * width_years,
-            width_years,
-            n,
-        }
-    }
-
-    fn middles(self) -> impl Iterator<Item = f64> {
-        (0..self.n).map(move |bin| self.first_years + self.width_years * bin as f64)
-    }
-
-    /// Shares of a Gaussian around an age, which sum to 1.
-    fn gaussian(self, age_years: f64, sd_years: f64) -> Vec<f32> {
-        let height = |middle: f64| (-0.5 * ((middle - age_years) / sd_years).powi(2)).exp();
-        let sum: f64 = self.middles().map(height).sum();
-        if sum > 0.0 {
-            return self.middles().map(|m| (height(m) / sum) as f32).collect();
-        }
-        // Far outside all bins: the nearest one.
-        let nearest = if age_years < self.first_years {
-            0
-        } else {
-            self.n - 1
-        };
-        (0..self.n).map(|bin| f32::from(bin == nearest)).collect()
-    }
-
-    fn moments(self, shares: &[f32]) -> AgeEstimate {
-        let pairs = || {
-            self.middles()
-                .zip(shares.iter().map(|share| f64::from(*share)))
-        };
-        let total: f64 = pairs().map(|(_, share)| share).sum();
-        let mean = pairs().map(|(age, share)| age * share).sum::<f64>() / total;
-        let variance = pairs()
-            .map(|(age, share)| (age - mean).powi(2) * share)
-            .sum::<f64>()
-            / total;
-        AgeEstimate {
-            age_years: mean,
-            sd_years: Some(variance.max(0.0).sqrt()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -456,17 +431,6 @@ mod tests {
         });
         let found = numbers(classes.similarities(&[3.0.into(), 1.0.into()], &device));
         near(found, [1.0, -0.25, -0.25, 1.0]);
-    }
-
-    #[test]
-    fn bins_cover_all_training_ages_and_shares_sum_to_one() {
-        let bins = AgeBins::around(&[44.3, 81.9], 2.0, 3.0);
-        let middles: Vec<f64> = bins.middles().collect();
-        assert!(middles[0] - 1.0 <= 41.3 && middles[bins.n - 1] + 1.0 >= 84.9);
-        for age in [44.3, 60.0, 81.9, -1e6, 1e6] {
-            let sum: f32 = bins.gaussian(age, 1.0).iter().sum();
-            assert!((sum - 1.0).abs() < 1e-5, "{age}: {sum}");
-        }
     }
 
     #[test]

@@ -272,14 +272,7 @@ impl Training<'_> {
             learning_rate,
             n,
         };
-        ledger.submit(
-            executor,
-            expected,
-            Message {
-                job,
-                features: Some(batch.volumes),
-            },
-        )
+        ledger.submit(executor, expected, Message::new(job, Some(batch.volumes)))
     }
 
     fn submit_validation(
@@ -294,10 +287,7 @@ impl Training<'_> {
         let last = batches.len().saturating_sub(1);
         for (batch, members) in batches.enumerate() {
             let loaded = self.validation.batch(members, None)?;
-            let message = Message {
-                job: Job::Estimate { batch },
-                features: Some(loaded.volumes),
-            };
+            let message = Message::new(Job::Estimate { batch }, Some(loaded.volumes));
             let truths = loaded.truths;
             let expected = Expected::Estimates {
                 epoch,
@@ -316,8 +306,5 @@ impl Training<'_> {
 }
 
 fn message(job: Job) -> Message {
-    Message {
-        job,
-        features: None,
-    }
+    Message::new(job, None)
 }

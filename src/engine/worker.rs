@@ -13,6 +13,7 @@ use burn::tensor::Tensor;
 use super::device::Lane;
 use super::gradients::Learned;
 use super::objective::Objective;
+use super::replay::{HandedOn, Replay};
 use super::replica::{Members, Replica};
 use crate::Error;
 use crate::data::batch::Truth;
@@ -58,6 +59,19 @@ pub struct Message {
     pub job: Job,
     /// `[batch, channels, x, y, z]` without a graph; `None` for jobs that need no data.
     pub features: Option<Tensor<5>>,
+    /// What the network was given, where blocks learn to reconstruct it; the first block puts it there.
+    pub input: Option<Tensor<5>>,
+}
+
+impl Message {
+    /// A job with what the network is given, or without data.
+    pub fn new(job: Job, features: Option<Tensor<5>>) -> Self {
+        Self {
+            job,
+            features,
+            input: None,
+        }
+    }
 }
 
 /// What a block says to a job.
@@ -109,6 +123,8 @@ pub struct BlockTrainer {
     objective: Objective,
     /// At least one; all alike.
     replicas: Vec<Replica>,
+    /// Where the block does not learn from what comes, but from what came of late.
+    replay: Option<Replay>,
 }
 
 impl BlockTrainer {
@@ -129,6 +145,8 @@ impl BlockTrainer {
         Ok(Self {
             number,
             replicas: lanes.iter().map(replica).collect(),
+            replay: (number > 0 && objective.replay > 0)
+                .then(|| Replay::new(objective.seed, number, objective.replay)),
             objective,
         })
     }
@@ -176,8 +194,12 @@ impl BlockTrainer {
     }
 
     fn answer(&mut self, message: Message) -> Result<(Answer, Message), Error> {
-        let Message { job, features } = message;
-        let (answer, features) = match (&job, features) {
+        let Message {
+            job,
+            features,
+            input,
+        } = message;
+        let answer = match (&job, features) {
             (
                 Job::Train {
                     step,
@@ -187,19 +209,13 @@ impl BlockTrainer {
                 },
                 Some(features),
             ) => {
-                let batch = Members {
-                    step: *step,
-                    samples,
-                    truths,
+                let came = HandedOn {
+                    samples: Arc::clone(samples),
+                    truths: Arc::clone(truths),
+                    input: input.or_else(|| self.input_for_all(&features)),
                     features,
                 };
-                let (learned, features) = self.train(&batch, *learning_rate)?;
-                let answer = Answer::Trained {
-                    step: *step,
-                    losses: learned.losses,
-                    errors: learned.errors,
-                };
-                (answer, Some(features))
+                return self.learn((*step, *learning_rate), came);
             }
             (Job::Estimate { batch }, Some(features)) => {
                 let (estimates, features) = self.estimate(&features)?;
@@ -207,21 +223,66 @@ impl BlockTrainer {
                     batch: *batch,
                     estimates,
                 };
-                (answer, Some(features))
+                return Ok((answer, Message::new(job, Some(features))));
             }
-            (Job::Inspect { epoch }, features) => {
-                let answer = Answer::Inspected {
-                    epoch: *epoch,
-                    orthogonality_errors: self.lead().orthogonality_errors(),
-                };
-                (answer, features)
-            }
-            (Job::Save { .. }, features) => (Answer::Saved(self.lead().state()), features),
+            (Job::Inspect { epoch }, _) => Answer::Inspected {
+                epoch: *epoch,
+                orthogonality_errors: self.lead().orthogonality_errors(),
+            },
+            (Job::Save { .. }, _) => Answer::Saved(self.lead().state()),
             (Job::Train { .. } | Job::Estimate { .. }, None) => {
                 return Err(Error::Data("a batch came without features".into()));
             }
         };
-        Ok((answer, Message { job, features }))
+        Ok((answer, Message::new(job, None)))
+    }
+
+    /// What the first block is given, where this or a later block learns to reconstruct it.
+    fn input_for_all(&self, features: &Tensor<5>) -> Option<Tensor<5>> {
+        let reconstructs = self.objective.auxiliary.reconstruction != [0.0; 2];
+        (self.number == 0 && reconstructs).then(|| features.clone())
+    }
+
+    /// A step on the batch that came, or on one that came of late, and what there is for the next block.
+    fn learn(
+        &mut self,
+        (step, learning_rate): (u64, f64),
+        came: HandedOn,
+    ) -> Result<(Answer, Message), Error> {
+        let HandedOn {
+            samples,
+            truths,
+            features,
+            input,
+        } = match &mut self.replay {
+            Some(replay) => replay.draw(step, came),
+            None => came,
+        };
+        let batch = Members {
+            step,
+            samples: &samples,
+            truths: &truths,
+            features,
+            input: input.clone(),
+        };
+        let (learned, features) = self.train(&batch, learning_rate)?;
+        let answer = Answer::Trained {
+            step,
+            losses: learned.losses,
+            errors: learned.errors,
+        };
+        let job = Job::Train {
+            step,
+            learning_rate,
+            samples,
+            truths,
+        };
+        let message = Message {
+            job,
+            features: Some(features),
+            input,
+        };
+        Ok((answer, message))
     }
 
     /// One step on the block's own loss, see [`Objective`].
@@ -274,7 +335,8 @@ impl BlockTrainer {
                 step: batch.step,
                 samples: batch.samples.get(run.clone()).unwrap_or_default(),
                 truths: batch.truths.get(run.clone()).unwrap_or_default(),
-                features: part_of(&batch.features, run),
+                features: part_of(&batch.features, run.clone()),
+                input: batch.input.as_ref().map(|input| part_of(input, run)),
             };
             let learn = || replica.learn_from((self.number, &self.objective), members, participant);
             replica.lane.pool.install(learn)

@@ -5,42 +5,29 @@ use std::ops::Range;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
-use super::brain_cnn::ConvStage;
+use super::denoising::Denoising;
+use super::goodness::{self, Goodness};
 use super::head::Head;
-use super::residual::{ResidualUnit, Stem};
-use super::transformer::{EncoderLayer, PatchEmbedding};
+use super::unit::Unit;
 use crate::engine::seed::Seed;
 use crate::nn::layer::Layer;
 use crate::nn::pass::{BatchStatistics, Pass, Place};
 use crate::nn::weight::{BASES, Weight, retract};
 use crate::nn::weight_penalty::Penalized;
 
-/// The smallest part of a network between which it can be cut.
-#[derive(Module, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a network has some dozens of units, each with far larger tensors"
-)]
-pub enum Unit {
-    /// A stage of the brain CNN.
-    ConvStage(ConvStage),
-    /// The first layers of a residual network.
-    Stem(Stem),
-    /// A residual unit.
-    Residual(ResidualUnit),
-    /// The first layers of a transformer.
-    Patches(PatchEmbedding),
-    /// A layer of a transformer.
-    Encoder(EncoderLayer),
-}
-
 /// Units and their head.
 #[derive(Module, Debug)]
 pub struct Block {
     pub(super) units: Vec<Unit>,
     pub(super) head: Head,
-    /// Heads between the units, from the input on; gradients flow on through them. Deep supervision alone has any.
+    /// Heads between the units, from the input on, of networks that are one block.
     pub(super) inner: Vec<InnerHead>,
+    /// Whether gradients end at inner heads.
+    pub(super) is_cut: bool,
+    /// Of a network that is trained by the goodness of labels.
+    pub(super) goodness: Option<Goodness>,
+    /// Of a network whose blocks take noise from a code of the label.
+    pub(super) denoising: Option<Denoising>,
     /// Number of the first unit in the network.
     pub(super) first_unit: usize,
 }
@@ -60,66 +47,10 @@ pub struct Said {
     pub outputs: Tensor<2>,
     /// How alike the members are, `[batch, batch]`, where the head has a branch that learns it.
     pub similarity: Option<Tensor<2>>,
-}
-
-impl Unit {
-    pub(super) fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
-        match self {
-            Self::ConvStage(stage) => stage.forward(input, pass),
-            Self::Stem(stem) => stem.forward(input, pass),
-            Self::Residual(unit) => unit.forward(input, pass),
-            Self::Patches(embedding) => embedding.forward(input, pass),
-            Self::Encoder(layer) => layer.forward(input, pass),
-        }
-    }
-
-    /// How many normalization layers with running statistics the unit has.
-    pub(super) fn n_statistics(&self) -> usize {
-        match self {
-            Self::ConvStage(_) | Self::Stem(_) => 1,
-            Self::Residual(unit) => unit.n_statistics(),
-            Self::Patches(_) | Self::Encoder(_) => 0,
-        }
-    }
-
-    /// Takes over its own statistics, the next ones of many.
-    pub(super) fn absorb_own(self, statistics: &mut impl Iterator<Item = BatchStatistics>) -> Self {
-        let n = self.n_statistics();
-        self.absorb(statistics.by_ref().take(n))
-    }
-
-    fn absorb(self, mut statistics: impl Iterator<Item = BatchStatistics>) -> Self {
-        match self {
-            Self::ConvStage(stage) => Self::ConvStage(match statistics.next() {
-                Some(met) => stage.absorb(met),
-                None => stage,
-            }),
-            Self::Stem(stem) => Self::Stem(stem.absorb(statistics)),
-            Self::Residual(unit) => Self::Residual(unit.absorb(statistics)),
-            Self::Patches(_) | Self::Encoder(_) => self,
-        }
-    }
-
-    /// All layers with a weight matrix, from the input on.
-    pub(super) fn layers(&self) -> Vec<Layer<'_>> {
-        match self {
-            Self::ConvStage(stage) => vec![Layer::Convolution(&stage.convolution)],
-            Self::Stem(stem) => stem.layers(),
-            Self::Residual(unit) => unit.layers(),
-            Self::Patches(embedding) => embedding.layers(),
-            Self::Encoder(layer) => layer.layers(),
-        }
-    }
-
-    pub(super) fn fold(&self) -> Self {
-        match self {
-            Self::ConvStage(stage) => Self::ConvStage(stage.fold()),
-            Self::Stem(stem) => Self::Stem(stem.fold()),
-            Self::Residual(unit) => Self::Residual(unit.fold()),
-            Self::Patches(embedding) => Self::Patches(embedding.fold()),
-            Self::Encoder(layer) => Self::Encoder(layer.fold()),
-        }
-    }
+    /// The loss of the reconstructed input with its factor, where the head has a branch that draws it.
+    pub reconstruction: Option<Tensor<1>>,
+    /// A direction of length 1 for each member, where the head has a branch that tells them apart.
+    pub directions: Option<Tensor<2>>,
 }
 
 impl Block {
@@ -128,7 +59,57 @@ impl Block {
     /// # Shapes
     /// `[batch, channels, x, y, z]` → the same with the channels and sides of the block's last unit.
     pub fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
-        self.run(0..self.units.len(), input, pass)
+        match &self.denoising {
+            Some(step) => self.denoised(step, input, pass).1,
+            None => self.read(input, pass),
+        }
+    }
+
+    /// Features for the last head.
+    ///
+    /// # Shapes
+    /// `[batch, channels, x, y, z]` → the same with the channels and sides of the block's last unit.
+    pub fn read(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
+        let image = match &self.denoising {
+            Some(step) => step.opened(input).0,
+            None => input,
+        };
+        self.run(0..self.units.len(), image, pass)
+    }
+
+    /// What the head says, and image and code for the next block.
+    fn denoised(
+        &self,
+        step: &Denoising,
+        input: Tensor<5>,
+        pass: &mut Pass,
+    ) -> (Tensor<2>, Tensor<5>) {
+        let (image, code) = step.opened(input);
+        let outputs = self.outputs_with_code(image.clone(), code.clone(), pass);
+        let next = step.next(code, outputs.clone());
+        (outputs, step.closed(image, next))
+    }
+
+    /// The sum of the goodness of all units but the first for each label; of the first alone where there is no other.
+    ///
+    /// # Shapes
+    /// `[batch, channels, x, y, z]` → `[batch, n_labels]`.
+    fn goodness_of_labels(&self, goodness: &Goodness, input: &Tensor<5>) -> Tensor<2> {
+        let [batch, ..] = input.dims();
+        let of_label = |label| {
+            let mut features = goodness.written(input.clone(), &vec![label; batch]);
+            let mut sum: Option<Tensor<2>> = None;
+            for number in 0..self.units.len() {
+                features = self.run(number..number + 1, features, &mut Pass::Inference);
+                let of_unit = goodness::of_features(features.clone());
+                sum = Some(match sum {
+                    Some(sum) if number > 1 => sum + of_unit,
+                    _ => of_unit,
+                });
+            }
+            sum.unwrap_or_else(|| Tensor::zeros([batch, 1], &input.device()))
+        };
+        Tensor::cat((0..goodness.n_labels()).map(of_label).collect(), 1)
     }
 
     /// Features for each head, from the input on; the last are those of [`Self::forward`].
@@ -136,14 +117,56 @@ impl Block {
     /// # Shapes
     /// `[batch, channels, x, y, z]` → the same with the channels and sides of the unit before each head.
     pub fn forward_to_heads(&self, input: Tensor<5>, pass: &mut Pass) -> Vec<Tensor<5>> {
-        let (mut features, mut start) = (input, 0);
+        let mut features = match &self.denoising {
+            Some(step) => step.opened(input).0,
+            None => input,
+        };
+        let mut start = 0;
         let mut of_heads = Vec::with_capacity(self.n_heads());
         for (end, _) in self.heads() {
             features = self.run(start..end, features, pass);
             of_heads.push(features.clone());
+            if self.is_cut {
+                features = features.detach();
+            }
             start = end;
         }
         of_heads
+    }
+
+    /// Of a network that is trained by the goodness of labels: the goodness of each unit for members with labels written in,
+    /// from an input that holds no graph of the units before it.
+    ///
+    /// # Shapes
+    /// `[batch, channels, x, y, z]` → for each unit `[batch, 1]`.
+    pub fn goodness_apart(&self, input: Tensor<5>, pass: &mut Pass) -> Vec<Tensor<2>> {
+        let of_units = self.forward_apart(input, pass).into_iter();
+        of_units.map(goodness::of_features).collect()
+    }
+
+    /// Of a network whose blocks take noise from a code of the label: what the head says of images and noisy codes.
+    ///
+    /// # Shapes
+    /// `[batch, channels, x, y, z]`, `[batch, n_outputs]` → `[batch, n_outputs]`.
+    pub fn outputs_with_code(
+        &self,
+        image: Tensor<5>,
+        code: Tensor<2>,
+        pass: &mut Pass,
+    ) -> Tensor<2> {
+        let features = self.run(0..self.units.len(), image, pass);
+        pass.enter(place_of_head(self.first_unit, self.units.len()));
+        self.head.forward_with_code(features, code, pass)
+    }
+
+    /// The labels, of a network that is trained by their goodness.
+    pub fn goodness(&self) -> Option<&Goodness> {
+        self.goodness.as_ref()
+    }
+
+    /// The step that the block is, of a network whose blocks take noise from a code of the label.
+    pub fn denoising(&self) -> Option<&Denoising> {
+        self.denoising.as_ref()
     }
 
     /// What each unit gives, from an input that holds no graph of the units before it.
@@ -164,6 +187,10 @@ impl Block {
     fn run(&self, units: Range<usize>, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
         units.fold(input, |features, number| {
             pass.enter(Place::Unit(self.first_unit + number));
+            let features = match &self.goodness {
+                Some(_) if number > 0 => goodness::normalized(features),
+                _ => features,
+            };
             self.units[number].forward(features, pass)
         })
     }
@@ -177,17 +204,19 @@ impl Block {
         self.head.forward(features, pass)
     }
 
-    /// What each head says of [`Self::forward_to_heads`]' features.
-    pub fn said(&self, of_heads: Vec<Tensor<5>>, pass: &mut Pass) -> Vec<Said> {
+    /// What each head says of [`Self::forward_to_heads`]' features; `input` is what the network was given.
+    pub fn said(&self, of_heads: Vec<Tensor<5>>, input: &Tensor<5>, pass: &mut Pass) -> Vec<Said> {
         let heads = self.heads().zip(of_heads);
         let said = heads.map(|((after, head), features)| {
             pass.enter(place_of_head(self.first_unit, after));
-            Said {
-                similarity: head.similarity(features.clone()),
-                outputs: head.forward(features, pass),
-            }
+            head.say(features, input, pass)
         });
         said.collect()
+    }
+
+    /// Whether a head needs what the network was given.
+    pub fn looks_at_input(&self) -> bool {
+        self.heads().any(|(_, head)| head.looks_at_input())
     }
 
     /// What all heads say of an input for an answer, from the input on, and what the block hands on.
@@ -195,6 +224,13 @@ impl Block {
     /// # Shapes
     /// `[batch, channels, x, y, z]` → for each head `[batch, n_outputs]`, and as [`Self::forward`].
     pub fn answers(&self, input: Tensor<5>) -> (Vec<Tensor<2>>, Tensor<5>) {
+        if let Some(goodness) = &self.goodness {
+            return (vec![self.goodness_of_labels(goodness, &input)], input);
+        }
+        if let Some(step) = &self.denoising {
+            let (outputs, handed_on) = self.denoised(step, input, &mut Pass::Inference);
+            return (vec![outputs], handed_on);
+        }
         let (mut features, mut start) = (input, 0);
         let mut outputs = Vec::with_capacity(self.n_heads());
         for (after, head) in self.heads() {
@@ -216,25 +252,26 @@ impl Block {
         inner.chain([(self.units.len(), &self.head)])
     }
 
-    /// The block with other heads: all, or all but the last one of a network.
+    /// The block with other heads, changed from the input on: all, or all but the last one of a network.
     pub(super) fn map_auxiliary_heads(
         self,
         is_last: bool,
-        change: impl Fn(Place, Head) -> Head,
+        mut change: impl FnMut(Place, Head) -> Head,
     ) -> Self {
         let first_unit = self.first_unit;
         let changed = |inner: InnerHead| InnerHead {
             head: change(place_of_head(first_unit, inner.after), inner.head),
             ..inner
         };
+        let inner = self.inner.into_iter().map(changed).collect();
         let head = if is_last {
             self.head
         } else {
             change(place_of_head(first_unit, self.units.len()), self.head)
         };
         Self {
-            inner: self.inner.into_iter().map(changed).collect(),
             head,
+            inner,
             ..self
         }
     }
@@ -256,8 +293,8 @@ impl Block {
         self.layers().into_iter().map(Layer::weight).collect()
     }
 
-    /// What a penalty on weights looks at in a step.
-    pub fn penalized(&self, seed: Seed, step: u64) -> Penalized<'_> {
+    /// What a penalty on weights looks at in a step; `done` is the share of the training that is over.
+    pub fn penalized(&self, seed: Seed, step: u64, done: f64) -> Penalized<'_> {
         let inner = self.inner.iter().flat_map(|inner| inner.head.layers());
         Penalized {
             of_units: self.unit_layers(),
@@ -265,6 +302,7 @@ impl Block {
             first_unit: self.first_unit,
             seed,
             step,
+            done,
         }
     }
 
@@ -289,6 +327,19 @@ impl Block {
         self.map(&mut Retraction {
             name: String::new(),
         })
+    }
+
+    /// The block after a step: copies of later units in its heads are a step nearer to these.
+    pub fn followed(self) -> Self {
+        let units = &self.units;
+        let inner = self.inner.into_iter().map(|inner| InnerHead {
+            head: inner.head.followed(units.get(inner.after)),
+            ..inner
+        });
+        Self {
+            inner: inner.collect(),
+            ..self
+        }
     }
 
     /// Takes over the statistics that a training pass met in [`Self::forward_to_heads`], and then in [`Self::said`].
@@ -318,7 +369,7 @@ impl Block {
             units: self.units.iter().map(Unit::fold).collect(),
             head: self.head.fold(),
             inner: self.inner.iter().map(InnerHead::fold).collect(),
-            first_unit: self.first_unit,
+            ..self.clone()
         }
     }
 }

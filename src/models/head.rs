@@ -8,13 +8,18 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::relu};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
+mod branches;
 mod drop_cov;
+mod kind;
+mod label_code;
+mod latent;
 mod mlp_sr;
 
-use super::block::Unit;
 use super::brain_cnn::BatchNormConfig;
+use super::parameters::{self, Graph};
+use super::unit::Unit;
+use crate::nn::contrast::Contrast;
 use crate::nn::conv3d::{Conv3d, Conv3dShape, Extent};
 use crate::nn::dropout::dropout;
 use crate::nn::group_norm::GroupNorm;
@@ -22,91 +27,21 @@ use crate::nn::layer::Layer;
 use crate::nn::linear::Linear;
 use crate::nn::pass::{BatchStatistics, Pass};
 use crate::nn::pool3d::{average_pool_to, global_average};
+use crate::nn::reconstruction::Reconstruction;
 use crate::nn::similarity::SimilarityBranch;
 use crate::nn::weight::WeightForm;
+pub use branches::Branches;
 use drop_cov::DropCov;
+pub use kind::HeadKind;
+pub(super) use kind::copied_units;
+use label_code::LabelCode;
+use latent::Feedback;
 use mlp_sr::MlpSr;
 
 /// Longest side of a volume that the convolutions of a head see, in voxels; images are seen as they are.
 const LONGEST_SIDE: usize = 14;
-/// How far the depth of augmented heads falls from the first to the last unit that has one, as a share.
-const PYRAMID: f64 = 0.5;
-
-/// The designs of heads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HeadKind {
-    /// Global average, then one linear layer.
-    GapLinear,
-    /// Global average, a dense layer with ReLU and dropout, one linear layer: the published head.
-    GapMlp,
-    /// Strided convolutions, then as above: for blocks that are not the last.
-    ConvGapMlp,
-    /// Averages, 1×1 convolutions and dense layers: for blocks that are not the last (Belilovsky et al., ICML 2020).
-    MlpSr,
-    /// Covariance pooling with channel dropout, then one linear layer (Wang et al., NeurIPS 2022).
-    DropCov,
-    /// Units in the shapes of later units of the trunk, with weights of their own, then as [`Self::GapLinear`]: for blocks
-    /// that are not the last (Ma et al., "Scaling Supervised Local Learning with Augmented Auxiliary Networks", ICLR 2024,
-    /// arXiv 2402.17318).
-    Augmented {
-        /// Units after the first unit of the trunk, at most; see `copied_units`.
-        depth: usize,
-    },
-}
-
-impl HeadKind {
-    /// Whether there is such a head.
-    pub fn is_valid(self) -> bool {
-        !matches!(self, Self::Augmented { depth: 0 })
-    }
-
-    /// Whether it needs features with neighbors, which tokens have not.
-    pub fn convolves(self) -> bool {
-        matches!(self, Self::ConvGapMlp | Self::MlpSr | Self::DropCov)
-    }
-
-    /// Whether the last head of a network can be one: those that only train need something to follow.
-    pub fn can_be_last(self) -> bool {
-        !matches!(self, Self::ConvGapMlp | Self::Augmented { .. })
-    }
-
-    /// That of classifiers from before there was a choice.
-    pub fn last_of_images() -> Self {
-        Self::GapLinear
-    }
-
-    /// That of brain networks from before there was a choice, the published one.
-    pub fn last_of_volumes() -> Self {
-        Self::GapMlp
-    }
-
-    /// As configs write it, an augmented one with its depth: `augmented 2`.
-    pub fn title(self) -> String {
-        match self {
-            Self::GapLinear => "gap-linear".into(),
-            Self::GapMlp => "gap-mlp".into(),
-            Self::ConvGapMlp => "conv-gap-mlp".into(),
-            Self::MlpSr => "mlp-sr".into(),
-            Self::DropCov => "drop-cov".into(),
-            Self::Augmented { depth } => format!("augmented {depth}"),
-        }
-    }
-}
-
-/// Numbers of the units whose shapes an augmented head after a unit of the trunk has: spread evenly over what follows, the
-/// last one included. There are the fewer the later the head stands: `depth` after the first unit, half as many before the
-/// last (section 3.2 of the paper, pyramid coefficient 0.5), one at least.
-pub(super) fn copied_units(unit: usize, n_units: usize, depth: usize) -> Vec<usize> {
-    let n_later = n_units.saturating_sub(unit + 1);
-    if n_later == 0 {
-        return Vec::new();
-    }
-    let way = unit as f64 / n_units.saturating_sub(2).max(1) as f64;
-    let wanted = ((1.0 - PYRAMID * way) * depth as f64 + 0.5).floor() as usize;
-    let n = wanted.clamp(1, n_later);
-    (1..=n).map(|i| unit + i * n_later / n).collect()
-}
+/// Channels of a color image.
+pub(super) const IMAGE_CHANNELS: usize = 3;
 
 /// How features become one number a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +84,12 @@ pub struct Head {
     channels: usize,
     /// Whether the features are volumes, and no images or tokens.
     reads_volumes: bool,
-    /// Of an augmented head.
+    /// Of an augmented head, and the trained one of a momentum head.
     pub(super) copies: Vec<Unit>,
+    /// Of a momentum head: what the next unit of the trunk was of late. It is not trained, and adds to what the copies give.
+    slow: Vec<Unit>,
+    /// Of a momentum head: what `slow` keeps of itself at each step.
+    decay: Option<f64>,
     convolutions: Vec<HeadConvolution>,
     /// Features with longer sides are averaged before they are convolved.
     longest_side: Option<usize>,
@@ -159,9 +98,18 @@ pub struct Head {
     first_token: bool,
     hidden: Option<Linear>,
     dropout: f64,
-    output: Linear,
+    /// None says the pooled features themselves.
+    output: Option<Linear>,
+    /// Of a latent head, whose output are states.
+    feedback: Option<Feedback>,
+    /// Of a head that is given a noisy code of the label.
+    label_code: Option<LabelCode>,
     /// Of a head that also learns how alike the members of a batch are.
     similarity: Option<SimilarityBranch>,
+    /// Of a head that also learns what the network was given.
+    reconstruction: Option<Reconstruction>,
+    /// Of a head that tells the members of a batch apart; it alone moves the block then.
+    contrast: Option<Contrast>,
 }
 
 /// 3×3×3 or 3×3 convolution of stride 2 that doubles the channels, group normalization, ReLU.
@@ -176,12 +124,13 @@ impl Head {
     pub fn new(shape: HeadShape, form: WeightForm, rng: &mut ChaCha8Rng, device: &Device) -> Self {
         let mut channels = shape.channels;
         let n_convolutions = match shape.kind {
-            HeadKind::ConvGapMlp => shape.remaining_blocks.clamp(1, 2),
+            HeadKind::ConvGapMlp | HeadKind::Momentum { .. } => shape.remaining_blocks.clamp(1, 2),
             HeadKind::GapLinear
             | HeadKind::GapMlp
             | HeadKind::MlpSr
             | HeadKind::DropCov
-            | HeadKind::Augmented { .. } => 0,
+            | HeadKind::Augmented { .. }
+            | HeadKind::Latent { .. } => 0,
         };
         let mut convolutions = Vec::with_capacity(n_convolutions);
         for _ in 0..n_convolutions {
@@ -197,9 +146,10 @@ impl Head {
             HeadKind::GapLinear
             | HeadKind::MlpSr
             | HeadKind::DropCov
-            | HeadKind::Augmented { .. } => (None, 0.0),
+            | HeadKind::Augmented { .. }
+            | HeadKind::Latent { .. } => (None, 0.0),
             HeadKind::GapMlp => (Some(shape.hidden), shape.dropout),
-            HeadKind::ConvGapMlp => (Some(shape.conv_hidden), 0.0),
+            HeadKind::ConvGapMlp | HeadKind::Momentum { .. } => (Some(shape.conv_hidden), 0.0),
         };
         let mlp_sr = (shape.kind == HeadKind::MlpSr).then(|| {
             let features = (shape.extent, channels);
@@ -216,7 +166,12 @@ impl Head {
         };
         let hidden = hidden_width.map(|width| Linear::new(channels, width, form, rng, device));
         let width = hidden_width.unwrap_or(channels);
-        let output = Linear::new(width, shape.n_outputs, form, rng, device);
+        let (n_said, states) = match shape.kind {
+            HeadKind::Latent { states } => (states, Some(states)),
+            _ => (shape.n_outputs, None),
+        };
+        let output = Linear::new(width, n_said, form, rng, device);
+        let feedback = states.map(|states| Feedback::new([states, shape.n_outputs], rng, device));
         let longest_side = match (shape.extent, convolutions.is_empty()) {
             (Extent::Volume, false) => Some(LONGEST_SIDE),
             (Extent::Volume, true) | (Extent::Image, _) => None,
@@ -225,6 +180,11 @@ impl Head {
             channels: shape.channels,
             reads_volumes: shape.extent == Extent::Volume,
             copies: Vec::new(),
+            slow: Vec::new(),
+            decay: match shape.kind {
+                HeadKind::Momentum { decay } => Some(decay),
+                _ => None,
+            },
             convolutions,
             longest_side,
             mlp_sr,
@@ -232,8 +192,12 @@ impl Head {
             first_token: shape.pooling == Pooling::FirstToken,
             hidden,
             dropout,
-            output,
+            output: Some(output),
+            feedback,
+            label_code: None,
             similarity: None,
+            reconstruction: None,
+            contrast: None,
         }
     }
 
@@ -246,25 +210,53 @@ impl Head {
         }
     }
 
-    /// The head with a branch for the similarity loss.
-    pub(super) fn with_similarity(
+    /// A momentum head beside the unit that follows in the trunk, drawn anew by `next` as it starts; any other head as it is.
+    pub(super) fn beside(self, next: impl FnOnce() -> Unit) -> Self {
+        let slow = self.decay.map(|_| next().no_grad()).into_iter().collect();
+        Self { slow, ..self }
+    }
+
+    /// A momentum head a step nearer to the unit that follows; any other head as it is.
+    pub(super) fn followed(self, next: Option<&Unit>) -> Self {
+        let (Some(next), Some(decay)) = (next, self.decay) else {
+            return self;
+        };
+        let share = 1.0 - decay;
+        let slow = self.slow.into_iter();
+        Self {
+            slow: slow
+                .map(|unit| parameters::mixed(unit, next, share, Graph::Cut))
+                .collect(),
+            ..self
+        }
+    }
+
+    /// The head of a network whose features say it all, such as the goodness of each label: nothing in it is trained.
+    pub(super) fn without_output(self) -> Self {
+        Self {
+            convolutions: Vec::new(),
+            mlp_sr: None,
+            drop_cov: None,
+            hidden: None,
+            output: None,
+            feedback: None,
+            copies: Vec::new(),
+            first_token: false,
+            ..self
+        }
+    }
+
+    /// The head with a part that reads a noisy code of the label.
+    pub(super) fn with_label_code(
         self,
+        n_outputs: usize,
         form: WeightForm,
         rng: &mut ChaCha8Rng,
         device: &Device,
     ) -> Self {
-        // Tokens have no neighbors.
-        let kernel = if self.first_token { 1 } else { 3 };
-        let extent = if self.reads_volumes {
-            Extent::Volume
-        } else {
-            Extent::Image
-        };
-        let channels = [self.channels; 2];
-        let shape = Conv3dShape::even(extent, channels, kernel, 1, kernel / 2);
-        let branch = SimilarityBranch::new(Conv3d::new(shape, form, rng, device));
+        let label_code = LabelCode::new((n_outputs, self.channels), form, rng, device);
         Self {
-            similarity: Some(branch),
+            label_code: Some(label_code),
             ..self
         }
     }
@@ -274,15 +266,42 @@ impl Head {
     /// # Shapes
     /// `[batch, channels, x, y, z]` → `[batch, n_outputs]`.
     pub fn forward(&self, features: Tensor<5>, pass: &mut Pass) -> Tensor<2> {
-        let mut features = self
-            .copies
-            .iter()
-            .fold(features, |features, unit| unit.forward(features, pass));
+        let pooled = self.pooled(features, pass);
+        self.said_of(pooled, pass)
+    }
+
+    /// The same beside a noisy code of the label, `[batch, n_outputs]`.
+    pub(super) fn forward_with_code(
+        &self,
+        features: Tensor<5>,
+        code: Tensor<2>,
+        pass: &mut Pass,
+    ) -> Tensor<2> {
+        let pooled = self.pooled(features, pass);
+        let of_both = match &self.label_code {
+            Some(label_code) => label_code.forward(pooled, code),
+            None => pooled,
+        };
+        self.said_of(of_both, pass)
+    }
+
+    /// Features as a few numbers for each member.
+    fn pooled(&self, features: Tensor<5>, pass: &mut Pass) -> Tensor<2> {
+        let through = |units: &[Unit], features, pass: &mut Pass| {
+            let units = units.iter();
+            units.fold(features, |features, unit| unit.forward(features, pass))
+        };
+        let mut features = if self.slow.is_empty() {
+            through(&self.copies, features, pass)
+        } else {
+            let of_copies = through(&self.copies, features.clone(), pass);
+            of_copies + through(&self.slow, features, pass)
+        };
         if let Some(mlp_sr) = &self.mlp_sr {
-            return self.output.forward(mlp_sr.forward(features, pass));
+            return mlp_sr.forward(features, pass);
         }
         if let Some(drop_cov) = &self.drop_cov {
-            return self.output.forward(drop_cov.forward(features, pass));
+            return drop_cov.forward(features, pass);
         }
         if let Some(longest) = self.longest_side {
             features = average_pool_to(features, longest);
@@ -290,29 +309,31 @@ impl Head {
         for stage in &self.convolutions {
             features = relu(stage.norm.forward(stage.convolution.forward(features)));
         }
-        let mut pooled = if self.first_token {
+        if self.first_token {
             first_token(features)
         } else {
             global_average(features)
-        };
+        }
+    }
+
+    /// What is said of pooled features.
+    fn said_of(&self, mut pooled: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
         if let Some(hidden) = &self.hidden {
             pooled = dropout(relu(hidden.forward(pooled)), self.dropout, pass);
         }
-        self.output.forward(pooled)
-    }
-
-    /// How alike the members of a batch are by the branch for the similarity loss; `None` without one.
-    ///
-    /// # Shapes
-    /// `[batch, channels, x, y, z]` → `[batch, batch]`.
-    pub fn similarity(&self, features: Tensor<5>) -> Option<Tensor<2>> {
-        let branch = self.similarity.as_ref()?;
-        Some(branch.forward(features))
+        if let Some(output) = &self.output {
+            pooled = output.forward(pooled);
+        }
+        match &self.feedback {
+            Some(feedback) => feedback.forward(pooled),
+            None => pooled,
+        }
     }
 
     /// How many normalization layers with running statistics it has.
     pub(super) fn n_statistics(&self) -> usize {
-        let of_copies: usize = self.copies.iter().map(Unit::n_statistics).sum();
+        let units = self.copies.iter().chain(&self.slow);
+        let of_copies: usize = units.map(Unit::n_statistics).sum();
         let of_mlp_sr = self.mlp_sr.as_ref().map_or(0, MlpSr::n_statistics);
         of_copies + of_mlp_sr + usize::from(self.drop_cov.is_some())
     }
@@ -320,9 +341,14 @@ impl Head {
     /// Takes over the statistics of a training pass.
     pub(super) fn absorb(self, mut statistics: impl Iterator<Item = BatchStatistics>) -> Self {
         let copies = self.copies.into_iter();
-        let copies = copies.map(|unit| unit.absorb_own(&mut statistics));
+        let copies = copies
+            .map(|unit| unit.absorb_own(&mut statistics))
+            .collect();
+        let slow = self.slow.into_iter();
+        let slow = slow.map(|unit| unit.absorb_own(&mut statistics)).collect();
         Self {
-            copies: copies.collect(),
+            copies,
+            slow,
             mlp_sr: self.mlp_sr.map(|mlp_sr| mlp_sr.absorb(&mut statistics)),
             drop_cov: self
                 .drop_cov
@@ -331,19 +357,25 @@ impl Head {
         }
     }
 
-    /// All layers with a weight matrix, from the input on; that of the branch for the similarity loss is the last.
+    /// All trained layers with a weight matrix, from the input on; those of its branches are the last.
     pub fn layers(&self) -> Vec<Layer<'_>> {
         let copies = self.copies.iter().flat_map(Unit::layers);
         let convolutions = self.convolutions.iter();
         let convolutions = convolutions.map(|stage| Layer::Convolution(&stage.convolution));
-        let dense = self.hidden.iter().chain([&self.output]).map(Layer::Linear);
-        let branch = self.similarity.iter().map(SimilarityBranch::layer);
+        let dense = self.hidden.iter().chain(&self.output).map(Layer::Linear);
+        let label_code = self.label_code.iter().flat_map(LabelCode::layers);
+        let similarity = self.similarity.iter().map(SimilarityBranch::layer);
+        let reconstruction = self.reconstruction.iter().flat_map(Reconstruction::layers);
+        let contrast = self.contrast.iter().flat_map(Contrast::layers);
         copies
             .chain(convolutions)
             .chain(self.mlp_sr.iter().flat_map(MlpSr::layers))
             .chain(self.drop_cov.iter().map(DropCov::layer))
+            .chain(label_code)
             .chain(dense)
-            .chain(branch)
+            .chain(similarity)
+            .chain(reconstruction)
+            .chain(contrast)
             .collect()
     }
 
@@ -357,6 +389,8 @@ impl Head {
             channels: self.channels,
             reads_volumes: self.reads_volumes,
             copies: self.copies.iter().map(Unit::fold).collect(),
+            slow: self.slow.iter().map(Unit::fold).collect(),
+            decay: self.decay,
             convolutions: self.convolutions.iter().map(fold).collect(),
             longest_side: self.longest_side,
             mlp_sr: self.mlp_sr.as_ref().map(MlpSr::fold),
@@ -364,8 +398,12 @@ impl Head {
             first_token: self.first_token,
             hidden: self.hidden.as_ref().map(Linear::fold),
             dropout: self.dropout,
-            output: self.output.fold(),
+            output: self.output.as_ref().map(Linear::fold),
+            feedback: self.feedback.as_ref().map(Feedback::fold),
+            label_code: self.label_code.as_ref().map(LabelCode::fold),
             similarity: None,
+            reconstruction: None,
+            contrast: None,
         }
     }
 }
@@ -390,31 +428,5 @@ impl HeadConvolution {
             convolution: Conv3d::new(shape, form, rng, device),
             norm: GroupNorm::new(out_channels, 8, device),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn augmented_heads_copy_evenly_spread_later_units_and_fewer_of_them_the_later_they_stand() {
-        // ResNet-18 in stages: stem, then four stages of two units each.
-        assert_eq!(copied_units(2, 9, 3), [4, 6, 8]);
-        // 1 − ½·4/7 of three, rounded.
-        assert_eq!(copied_units(4, 9, 3), [6, 8]);
-        assert_eq!(copied_units(6, 9, 3), [7, 8]);
-        // The deepest possible head after the stem is the rest of the trunk.
-        assert_eq!(copied_units(0, 9, 8), [1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(copied_units(0, 17, 4), [4, 8, 12, 16]);
-        assert_eq!(copied_units(7, 9, 3), [8]);
-        assert_eq!(copied_units(0, 2, 5), [1]);
-        assert!(copied_units(8, 9, 3).is_empty());
-    }
-
-    #[test]
-    fn an_augmented_head_without_a_unit_is_none() {
-        assert!(!HeadKind::Augmented { depth: 0 }.is_valid());
-        assert!(HeadKind::Augmented { depth: 1 }.is_valid() && HeadKind::GapLinear.is_valid());
     }
 }

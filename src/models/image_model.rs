@@ -9,20 +9,19 @@ use burn::tensor::Device;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::block::Unit;
 use super::brain_cnn::BatchNormConfig;
-use super::head::{Head, HeadKind, HeadShape, Pooling, copied_units};
-use super::network::{Cuts, NamedCuts, Network, Regime, starts_of, unknown_cuts};
+use super::head::{Head, HeadKind, HeadShape, IMAGE_CHANNELS, Pooling, copied_units};
+use super::network::Network;
+use super::regime::{Cuts, NamedCuts, Regime, starts_of, unknown_cuts};
 use super::residual::{Layers, ResidualUnit, Stem, StemKind, UnitKind, UnitShape};
 use super::transformer::{EncoderLayer, PatchEmbedding, TransformerShape};
+use super::unit::Unit;
 use crate::Error;
 use crate::engine::seed::{Purpose, Seed};
 use crate::nn::conv3d::Extent;
 use crate::nn::pass::Place;
 use crate::nn::weight::WeightForm;
 
-/// Channels of a color image.
-const IMAGE_CHANNELS: usize = 3;
 /// Channels of the stem, and width of the first stage; also width of a head of the attention.
 const FIRST_WIDTH: usize = 64;
 /// Layers of a transformer.
@@ -213,7 +212,7 @@ impl ImageModelConfig {
     pub fn part_starts(&self, regime: Regime) -> Result<Vec<usize>, Error> {
         let n_units = self.n_units();
         let cuts: Vec<usize> = match (regime, &self.cuts) {
-            (Regime::Backprop | Regime::DirectFeedback, _) => Vec::new(),
+            (regime, _) if !regime.is_cut() => Vec::new(),
             (_, Cuts::Named(NamedCuts::Published)) => match self.name.family() {
                 Family::Residual(_, [first, second, third, _]) => {
                     vec![1 + first, 1 + first + second, 1 + first + second + third]
@@ -239,15 +238,6 @@ impl ImageModelConfig {
                 message,
             })
         };
-        if !self.last_head.can_be_last() {
-            let message =
-                "nothing follows the last head, expected gap-linear, gap-mlp, mlp-sr or drop-cov";
-            return refuse("model.last_head", message.into());
-        }
-        if !self.head.is_valid() {
-            let message = "augmented with a depth of 0, expected at least 1";
-            return refuse("model.head", message.into());
-        }
         let stem = (
             self.name.family(),
             self.stem.convolution(),
@@ -293,6 +283,20 @@ impl ImageModelConfig {
     /// [`Error::Config`] where the cuts are wrong, or what [`Self::check`] refuses.
     pub fn network(&self, side: usize, draw: NetworkDraw<'_>) -> Result<Network, Error> {
         self.check(side)?;
+        if let Regime::NoProp { blocks } = draw.regime {
+            let code = (draw.n_outputs, self.weights);
+            return Network::of_steps(blocks, code, (draw.seed, draw.device), |seed| {
+                let regime = Regime::Backprop;
+                self.network(
+                    side,
+                    NetworkDraw {
+                        regime,
+                        seed,
+                        ..draw
+                    },
+                )
+            });
+        }
         let starts = self.part_starts(draw.regime)?;
         let parts = (starts.as_slice(), self.n_units());
         Ok(match self.name.family() {
@@ -313,7 +317,7 @@ impl ImageModelConfig {
                 };
                 Network::from_units(
                     parts,
-                    draw.regime,
+                    (draw.regime, draw.n_outputs),
                     |unit| self.residual_unit(unit, &shapes, draw),
                     |place| self.head(place, &channels_after, copy, draw),
                 )
@@ -330,7 +334,7 @@ impl ImageModelConfig {
                 };
                 Network::from_units(
                     parts,
-                    draw.regime,
+                    (draw.regime, draw.n_outputs),
                     |unit| self.transformer_unit(unit, shape, draw),
                     |place| self.head(place, &|_| shape.width, copy, draw),
                 )
@@ -403,6 +407,7 @@ impl ImageModelConfig {
         let is_last = remaining_blocks == 0;
         let copied = match self.head {
             HeadKind::Augmented { depth } if !is_last => copied_units(unit, self.n_units(), depth),
+            HeadKind::Momentum { .. } if !is_last => vec![unit + 1],
             _ => Vec::new(),
         };
         let (mut at, mut copies) = (unit, Vec::with_capacity(copied.len()));

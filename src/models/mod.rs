@@ -6,13 +6,18 @@
 
 pub mod block;
 pub mod brain_cnn;
+pub mod denoising;
+pub mod goodness;
 pub mod head;
 pub mod image_model;
 mod network;
 pub mod parameters;
+mod regime;
 pub mod residual;
 pub mod transformer;
+pub mod unit;
 
 pub use block::Block;
 pub use image_model::{ImageModelConfig, ImageModelName, NetworkDraw};
-pub use network::{Cuts, ModelConfig, ModelName, NamedCuts, Network, ParameterCounts, Regime};
+pub use network::{ModelConfig, ModelName, Network, ParameterCounts};
+pub use regime::{Cuts, NamedCuts, Regime};

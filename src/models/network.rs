@@ -1,12 +1,17 @@
 //! From settings to a list of blocks.
 
 use burn::tensor::{Device, Tensor};
+use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
-use super::block::{Block, InnerHead, Unit};
+use super::block::{Block, InnerHead};
 use super::brain_cnn::{BatchNormConfig, ConvStage, ConvStageConfig};
-use super::head::{Head, HeadKind, HeadShape, Pooling, copied_units};
+use super::denoising::Denoising;
+use super::goodness::Goodness;
+use super::head::{Branches, Head, HeadKind, HeadShape, Pooling, copied_units};
 use super::parameters::{self, Misfit, NamedTensors};
+use super::regime::{Cuts, NamedCuts, Regime, refused_cuts, starts_of, unknown_cuts};
+use super::unit::Unit;
 use crate::Error;
 use crate::engine::seed::{Purpose, Seed};
 use crate::nn::conv3d::Extent;
@@ -16,8 +21,6 @@ use crate::nn::weight::{WeightCounts, WeightForm};
 
 /// Width of the dense layer of a convolutional head.
 const CONV_HEAD_HIDDEN: usize = 64;
-/// Tells the draws of a branch for the similarity loss from those of its head.
-const SIMILARITY_BRANCH: u64 = 1;
 
 /// The architectures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,55 +28,6 @@ const SIMILARITY_BRANCH: u64 = 1;
 pub enum ModelName {
     /// Convolutional stages, see [`super::brain_cnn`].
     BrainCnn,
-}
-
-/// Where the network is cut into blocks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", untagged)]
-pub enum Cuts {
-    /// By name.
-    Named(NamedCuts),
-    /// Numbers of the units that begin a new block, such as `[1, 2, 3]`.
-    Before(Vec<usize>),
-}
-
-/// Cuts that have a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NamedCuts {
-    /// As in the paper: each convolutional stage is a block; of a residual network, each stage with what comes before.
-    Published,
-    /// Each unit is a block.
-    Units,
-    /// As many blocks as devices, at least two, so that the slowest is as fast as can be by times measured before the
-    /// training; the run keeps the unit numbers.
-    Balanced,
-}
-
-/// Whether gradients cross from block to block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Regime {
-    /// One loss at the end; the network is one block.
-    Backprop,
-    /// Each block learns from its own head; no gradient crosses a cut.
-    Local,
-    /// The heads of local training on a network that is one block: their losses are summed, and gradients cross all cuts.
-    /// What local training is to be compared with (Lee et al., AISTATS 2015).
-    DeepSupervision,
-    /// One loss at the end, whose error goes to each unit through a fixed random matrix; no gradient crosses from unit to
-    /// unit, and the network is one block (direct feedback alignment; Nøkland, NIPS 2016).
-    DirectFeedback,
-}
-
-impl Regime {
-    /// How many blocks a network has that is cut into so many parts.
-    pub fn n_blocks(self, n_parts: usize) -> usize {
-        match self {
-            Self::Local => n_parts,
-            Self::Backprop | Self::DeepSupervision | Self::DirectFeedback => 1,
-        }
-    }
 }
 
 /// The `[model]` part of a config: everything that decides shapes.
@@ -147,7 +101,7 @@ impl ModelConfig {
             ));
         }
         let cuts: Vec<usize> = match (regime, &self.cuts) {
-            (Regime::Backprop | Regime::DirectFeedback, _) => Vec::new(),
+            (regime, _) if !regime.is_cut() => Vec::new(),
             (_, Cuts::Named(NamedCuts::Published | NamedCuts::Units)) => (1..n_units).collect(),
             (_, Cuts::Named(NamedCuts::Balanced)) => return Err(unknown_cuts()),
             (_, Cuts::Before(cuts)) => cuts.clone(),
@@ -197,32 +151,6 @@ impl ModelConfig {
     }
 }
 
-/// Numbers of the units that begin a part, from those that begin a new one.
-pub(super) fn starts_of(cuts: Vec<usize>, n_units: usize) -> Result<Vec<usize>, Error> {
-    let starts: Vec<usize> = std::iter::once(0).chain(cuts).collect();
-    let rising = starts.windows(2).all(|pair| pair[0] < pair[1]);
-    if !rising || starts.iter().any(|start| *start >= n_units) {
-        return Err(refused_cuts(&format!(
-            "{starts:?} are not rising unit numbers below {n_units}"
-        )));
-    }
-    Ok(starts)
-}
-
-/// Cuts are asked for that have not been measured yet.
-pub(super) fn unknown_cuts() -> Error {
-    refused_cuts(
-        "`balanced` cuts are known once `train` has measured the units, expected `published` or unit numbers",
-    )
-}
-
-fn refused_cuts(message: &str) -> Error {
-    Error::Config {
-        key: "model.cuts".into(),
-        message: message.into(),
-    }
-}
-
 impl Network {
     /// Draws a network whose heads say `n_outputs` numbers. The draws are keyed by the layer's place, so all regimes and cuts start from the same trunk.
     ///
@@ -235,20 +163,53 @@ impl Network {
         seed: Seed,
         device: &Device,
     ) -> Result<Self, Error> {
+        if let Regime::NoProp { blocks } = regime {
+            let backprop = |seed| Self::new(config, n_outputs, Regime::Backprop, seed, device);
+            let code = (n_outputs, config.weights);
+            return Self::of_steps(blocks, code, (seed, device), backprop);
+        }
         let starts = config.part_starts(regime)?;
         Ok(Self::from_units(
             (&starts, config.stages.len()),
-            regime,
+            (regime, n_outputs),
             |unit| config.unit(unit, seed, device),
             |place| config.head(place, n_outputs, seed, device),
         ))
+    }
+
+    /// `n_steps` blocks that take noise from a code of the label, each a network of one block with draws of its own, which
+    /// `network` makes of a seed.
+    pub(super) fn of_steps(
+        n_steps: usize,
+        (n_outputs, form): (usize, WeightForm),
+        (seed, device): (Seed, &Device),
+        network: impl Fn(Seed) -> Result<Self, Error>,
+    ) -> Result<Self, Error> {
+        let mut blocks = Vec::with_capacity(n_steps);
+        for step in 0..n_steps {
+            let mut rng = seed.stream(Purpose::Step, &[step as u64]);
+            let whole = network(Seed(rng.random()))?;
+            for block in whole.blocks {
+                let first_unit = step * block.units.len();
+                let head = block
+                    .head
+                    .with_label_code(n_outputs, form, &mut rng, device);
+                blocks.push(Block {
+                    denoising: Some(Denoising::new(step, n_steps, n_outputs)),
+                    first_unit,
+                    head,
+                    ..block
+                });
+            }
+        }
+        Ok(Self { blocks })
     }
 
     /// Parts that begin with the units `starts`, the first one included, of `n_units`. `head` is asked for the head after a
     /// unit with a number of heads to follow.
     pub(super) fn from_units(
         (starts, n_units): (&[usize], usize),
-        regime: Regime,
+        (regime, n_outputs): (Regime, usize),
         unit: impl Fn(usize) -> Unit,
         head: impl Fn((usize, usize)) -> Head,
     ) -> Self {
@@ -259,39 +220,59 @@ impl Network {
             units: (start..end).map(&unit).collect(),
             head: head_of(of_head),
             inner,
+            is_cut: regime == Regime::LocalTogether,
+            goodness: None,
+            denoising: None,
             first_unit: start,
         };
         let last = parts.len() - 1;
         let blocks = match regime {
-            Regime::Local | Regime::Backprop | Regime::DirectFeedback => {
+            Regime::Local | Regime::Backprop | Regime::DirectFeedback | Regime::NoProp { .. } => {
                 let numbered = parts.iter().enumerate();
                 let of_part =
                     |(index, part): (usize, &(usize, usize))| block(*part, index, Vec::new());
                 numbered.map(of_part).collect()
             }
-            Regime::DeepSupervision => {
-                let inner = (0..last).map(|index| InnerHead {
-                    head: head_of(index),
-                    after: parts[index].1,
+            Regime::DeepSupervision | Regime::LocalTogether => {
+                let inner = (0..last).map(|index| {
+                    let after = parts[index].1;
+                    let head = head_of(index).beside(|| unit(after));
+                    InnerHead { head, after }
                 });
                 vec![block((0, n_units), last, inner.collect())]
+            }
+            Regime::ForwardForward => {
+                let whole = block((0, n_units), last, Vec::new());
+                vec![Block {
+                    head: whole.head.without_output(),
+                    goodness: Some(Goodness::new(n_outputs)),
+                    ..whole
+                }]
             }
         };
         Self { blocks }
     }
 
-    /// The network with a branch for the similarity loss at all heads but the last one; it is drawn apart from the rest,
-    /// which stays as it is.
-    pub fn with_similarity(self, form: WeightForm, seed: Seed, device: &Device) -> Self {
+    /// The network with branches at all heads but the last one; they are drawn apart from the rest, which stays as it is.
+    pub fn with_branches(
+        self,
+        branches: Branches,
+        form: WeightForm,
+        seed: Seed,
+        device: &Device,
+    ) -> Self {
         let last = self.blocks.len().saturating_sub(1);
-        let branched = |place: Place, head: Head| {
-            let key = [place.key(), SIMILARITY_BRANCH];
-            let mut rng = seed.stream(Purpose::Initialization, &key);
-            head.with_similarity(form, &mut rng, device)
+        let n = self.n_heads().saturating_sub(1);
+        let mut number = 0;
+        let mut branched = |place: Place, head: Head| {
+            let stream = |branch| seed.stream(Purpose::Initialization, &[place.key(), branch]);
+            let head = head.with_branches((number, n), branches, form, (stream, device));
+            number += 1;
+            head
         };
         let blocks = self.blocks.into_iter().enumerate();
         let blocks =
-            blocks.map(|(number, block)| block.map_auxiliary_heads(number == last, branched));
+            blocks.map(|(number, block)| block.map_auxiliary_heads(number == last, &mut branched));
         Self {
             blocks: blocks.collect(),
         }
@@ -323,9 +304,13 @@ impl Network {
     /// `[batch, channels, x, y, z]` → the same with the channels and sides of the last unit; for a transformer
     /// `[batch, width, 1, 1, tokens]`, the class token first.
     pub fn forward_features(&self, input: Tensor<5>) -> Tensor<5> {
-        self.blocks.iter().fold(input, |features, block| {
+        let Some((last, before)) = self.blocks.split_last() else {
+            return input;
+        };
+        let handed_on = before.iter().fold(input, |features, block| {
             block.forward(features, &mut Pass::Inference)
-        })
+        });
+        last.read(handed_on, &mut Pass::Inference)
     }
 
     /// The same function with dense weights.
@@ -433,6 +418,7 @@ impl ModelConfig {
             HeadKind::Augmented { depth } if !is_last => {
                 copied_units(unit, self.stages.len(), depth)
             }
+            HeadKind::Momentum { .. } if !is_last => vec![unit + 1],
             _ => Vec::new(),
         };
         let channels = self.channels();

@@ -101,6 +101,88 @@ pub fn put<M: Module>(module: M, tensors: NamedTensors) -> Result<M, Misfit> {
     }
 }
 
+/// What becomes of the graph of numbers that are mixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Graph {
+    /// There is none: modules for inference.
+    None,
+    /// It is left behind: what comes out is not trained.
+    Cut,
+}
+
+/// A module that takes a share, 0 to 1, of each number from another one of the same shape. Running statistics, and what the
+/// other has not, stay as they are.
+pub fn mixed<M: Module>(module: M, other: &M, share: f64, graph: Graph) -> M {
+    let mut flat = Flat {
+        path: Vec::new(),
+        tensors: BTreeMap::new(),
+    };
+    other.visit(&mut flat);
+    module.map(&mut Mixture {
+        other: flat.tensors,
+        share,
+        graph,
+        path: Vec::new(),
+    })
+}
+
+/// Numbers by name, flattened, on their device.
+struct Flat {
+    path: Vec<String>,
+    tensors: BTreeMap<String, Tensor<1>>,
+}
+
+impl ModuleVisitor for Flat {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        let n = value.dims().iter().product::<usize>();
+        self.tensors.insert(self.path.join("."), value.reshape([n]));
+    }
+}
+
+struct Mixture {
+    other: BTreeMap<String, Tensor<1>>,
+    share: f64,
+    graph: Graph,
+    path: Vec<String>,
+}
+
+impl ModuleMapper for Mixture {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.join(".");
+        let last = self.path.last();
+        let is_running = last.is_some_and(|last| last.starts_with("running_"));
+        let Some(other) = self.other.remove(&name).filter(|_| !is_running) else {
+            return param;
+        };
+        let (share, graph) = (self.share, self.graph);
+        param.map(|value| {
+            let other = other.reshape(value.dims());
+            let mix = |a: Tensor<D>, b: Tensor<D>| a * (1.0 - share) + b * share;
+            match graph {
+                Graph::None => mix(value, other),
+                Graph::Cut => Tensor::from_inner(mix(value.inner(), other.inner())),
+            }
+        })
+    }
+}
+
 struct Taker {
     path: Vec<String>,
     tensors: NamedTensors,

@@ -154,7 +154,8 @@ impl EncoderLayer {
     /// `[batch, width, 1, 1, tokens]`, unchanged.
     pub fn forward(&self, input: Tensor<5>, pass: &mut Pass) -> Tensor<5> {
         let [batch, width, _, _, tokens] = input.dims();
-        let by_token = input.reshape([batch, width, tokens]).swap_dims(1, 2);
+        // What the layer before has handed on lies in memory by tokens: nothing moves.
+        let by_token = input.permute([0, 4, 2, 3, 1]);
         let mut rows = by_token.reshape([batch * tokens, width]);
         let normalized = self.before_attention.forward(rows.clone());
         rows = rows + self.attention(&normalized, batch, pass);
@@ -166,8 +167,8 @@ impl EncoderLayer {
         if let Some(norm) = &self.last {
             rows = norm.forward(rows);
         }
-        let by_channel = rows.reshape([batch, tokens, width]).swap_dims(1, 2);
-        by_channel.reshape([batch, width, 1, 1, tokens])
+        let by_token = rows.reshape([batch, tokens, 1, 1, width]);
+        by_token.permute([0, 4, 2, 3, 1])
     }
 
     /// # Shapes

@@ -7,6 +7,7 @@
 pub mod adam_op;
 pub mod batch_norm;
 mod batch_norm_op;
+pub mod contrast;
 pub mod conv3d;
 pub mod conv3d_op;
 pub mod conv3d_pool_op;
@@ -21,6 +22,7 @@ mod norm_relu_op;
 pub mod observer;
 pub mod pass;
 pub mod pool3d;
+pub mod reconstruction;
 pub mod similarity;
 pub mod token_ops;
 pub mod weight;

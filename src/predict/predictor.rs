@@ -15,6 +15,7 @@ use crate::data::brain::network_input;
 use crate::engine::device::Lane;
 use crate::engine::target::AgeEstimate;
 use crate::model_file::Model;
+use crate::models::Network;
 
 use super::moved::{AS_IT_IS, Move, TEST_TIME};
 use super::participants::TrainingParticipants;
@@ -113,6 +114,13 @@ impl AgePredictor {
     /// The models.
     pub fn models(&self) -> &[Model] {
         &self.models
+    }
+
+    /// Predicts with another network of the same shapes in the place of the first model's, such as one of fewer bits.
+    pub fn replace_network(&mut self, network: Network) {
+        if let Some(model) = self.models.first_mut() {
+            model.network = network;
+        }
     }
 
     /// Heads of each model: one for each block, or for each part of a model trained with deep supervision.

@@ -5,18 +5,18 @@
 //! in the published tables.
 
 pub mod comq;
+pub mod table;
 
 use std::collections::BTreeMap;
 
 use burn::module::{Module as _, ModuleMapper, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
-use serde::Serialize;
 
 use crate::engine::seed::Seed;
 use crate::models::{Block, Network};
 use crate::nn::observer::Observer;
 use crate::nn::pass::Pass;
-use comq::{ComqParams, quantize};
+use comq::{ComqParams, Inputs, quantize};
 
 /// Sweeps over each row, as published: 3 to 4.
 pub const SWEEPS: usize = 4;
@@ -34,28 +34,19 @@ pub struct Quantized {
     pub relative_error: f64,
 }
 
-/// One line of a table by bits.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct ByBits {
-    /// Bits of a quantized weight.
-    pub bits: u32,
-    /// Error where each weight goes to its nearest place.
-    pub rounded: f64,
-    /// Error by coordinate descent.
-    pub comq: f64,
-    /// What rounding leaves of what layers give, by squares.
-    pub rounding_residual: f64,
-    /// The same by coordinate descent.
-    pub comq_residual: f64,
-}
-
-/// What the layers of a folded network are given for some inputs.
-pub fn observe(network: &Network, inputs: Tensor<5>, seed: Seed) -> Observer {
+/// What the layers of a folded network are given for some batches of inputs.
+pub fn observe(
+    network: &Network,
+    batches: impl IntoIterator<Item = Tensor<5>>,
+    seed: Seed,
+) -> Observer {
     let mut pass = Pass::Observing(Observer::new(seed));
-    network
-        .blocks
-        .iter()
-        .fold(inputs, |features, block| block.forward(features, &mut pass));
+    for inputs in batches {
+        network
+            .blocks
+            .iter()
+            .fold(inputs, |features, block| block.forward(features, &mut pass));
+    }
     match pass {
         Pass::Observing(observer) => observer,
         Pass::Inference | Pass::Training(_) => Observer::new(seed),
@@ -68,10 +59,10 @@ pub fn quantized(network: &Network, observer: &Observer, params: ComqParams) -> 
     let (mut n_weights, mut left, mut whole) = (0, 0.0, 0.0);
     let layers = network.blocks.iter().flat_map(Block::unit_layers);
     for layer in layers {
-        let Some((id, inputs)) = layer
+        let Some((id, seen)) = layer
             .weight()
             .id()
-            .and_then(|id| Some((id, observer.inputs(id)?)))
+            .and_then(|id| Some((id, observer.rows(id)?)))
         else {
             continue;
         };
@@ -79,6 +70,7 @@ pub fn quantized(network: &Network, observer: &Observer, params: ComqParams) -> 
         let Ok(matrix) = layer.weight().compose().into_data().try_into_vec::<f32>() else {
             continue;
         };
+        let inputs = Inputs::from_rows(seen.values, seen.n_columns);
         let quantized = quantize(&matrix, &inputs, params);
         let nothing = vec![0.0; n_columns];
         for (w, q) in matrix.chunks(n_columns).zip(quantized.chunks(n_columns)) {
@@ -122,7 +114,7 @@ mod tests {
     use crate::models::Regime;
     use burn::tensor::Device;
 
-    fn network() -> (Network, Tensor<5>) {
+    pub(super) fn network() -> (Network, Tensor<5>) {
         let changes = [
             "model.weights=dense".to_owned(),
             "model.width=0.5".to_owned(),
@@ -145,7 +137,7 @@ mod tests {
     #[test]
     fn looking_changes_nothing_and_sees_each_layer_of_the_units() {
         let (network, inputs) = network();
-        let observer = observe(&network, inputs.clone(), Seed(1));
+        let observer = observe(&network, [inputs.clone()], Seed(1));
         let mut pass = Pass::Observing(Observer::new(Seed(1)));
         let looked = network.blocks[0].forward(inputs.clone(), &mut pass);
         let plain = network.blocks[0].forward(inputs, &mut Pass::Inference);
@@ -155,14 +147,14 @@ mod tests {
             .assert_approx_eq::<f32>(&plain.into_data(), burn::tensor::Tolerance::relative(1e-4));
         let layers = network.blocks.iter().flat_map(Block::unit_layers);
         for layer in layers {
-            assert!(observer.inputs(layer.weight().id().unwrap()).is_some());
+            assert!(observer.rows(layer.weight().id().unwrap()).is_some());
         }
     }
 
     #[test]
     fn fewer_bits_leave_more_and_coordinate_descent_leaves_less_than_rounding() {
         let (network, inputs) = network();
-        let observer = observe(&network, inputs.clone(), Seed(1));
+        let observer = observe(&network, [inputs.clone()], Seed(1));
         let of = |bits, sweeps| quantized(&network, &observer, ComqParams { bits, sweeps });
         let errors = [2, 4, 8].map(|bits| of(bits, SWEEPS).relative_error);
         assert!(errors[0] > errors[1] && errors[1] > errors[2], "{errors:?}");

@@ -8,6 +8,7 @@
 //!   placement.json     where the network was cut and which device has which blocks, with the times that decided it
 //!   metrics.jsonl      one event a line
 //!   checkpoints/       the newest states, see engine::checkpoint
+//!   diverged.txt       in a study: that and where the loss ceased to be a number; there is no model then
 //!   model.safetensors  predictions.csv  evaluation.json  report.html
 //! ```
 
@@ -99,6 +100,11 @@ impl RunDir {
     /// `checkpoints/`.
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join("checkpoints")
+    }
+
+    /// `diverged.txt`.
+    pub fn diverged(&self) -> PathBuf {
+        self.0.join("diverged.txt")
     }
 
     /// `model.safetensors`.

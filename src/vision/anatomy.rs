@@ -198,9 +198,10 @@ fn pooled(network: &Network, input: Tensor<5>) -> Vec<Vec<f64>> {
     let mut by_head = Vec::with_capacity(network.n_heads());
     for block in &network.blocks {
         let of_heads = block.forward_to_heads(features.clone(), &mut Pass::Inference);
-        if let Some(last) = of_heads.last() {
-            features = last.clone();
-        }
+        features = match (block.denoising(), of_heads.last()) {
+            (None, Some(last)) => last.clone(),
+            _ => block.forward(features, &mut Pass::Inference),
+        };
         for features in of_heads {
             let data: TensorData = global_average(features).into_data();
             let values = data.try_into_vec::<f32>().unwrap_or_default();
@@ -356,6 +357,8 @@ mod tests {
             busy_share: Vec::new(),
             queue_fill: Vec::new(),
             seconds_per_step: None,
+            cpu_seconds_per_step: None,
+            peak_memory_bytes: None,
         };
         let events = [
             epoch(0, vec![vec![9.0], vec![9.0]]),

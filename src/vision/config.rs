@@ -9,12 +9,13 @@ use super::dataset::{Dataset, LabeledImage, Opened};
 use super::source::ImageSamples;
 use crate::Error;
 use crate::config::train::{
-    TrainSection, parse, refuse_first, to_toml, weights_check, width_check,
+    HeadChoice, TrainSection, parse, refuse_first, to_toml, weights_check, width_check,
 };
 use crate::engine::classes::{ClassLoss, ClassTarget};
 use crate::engine::seed::{Purpose, Seed};
-use crate::models::{Cuts, ImageModelConfig, NamedCuts, Regime};
+use crate::models::ImageModelConfig;
 use crate::nn::weight_penalty::WeightPenalty;
+use crate::study::recipe::{StudyConfig, forget_seed_and_place};
 use rand::RngExt as _;
 
 /// The seed that holds images out: runs of other seeds watch the same images.
@@ -117,16 +118,22 @@ impl VisionConfig {
                     || !model.residual_units().is_empty(),
                 "a transformer has no convolution but its first, which OCNN leaves alone",
             ),
+            (
+                "train.auxiliary.reconstruction",
+                train.auxiliary.reconstruction == [0.0; 2] || !model.residual_units().is_empty(),
+                "tokens cannot be convolved into an image, expected [0.0, 0.0]",
+            ),
         ];
+        let heads = HeadChoice {
+            inner: model.head,
+            last: model.last_head,
+        };
         let rest = train.checks().into_iter().chain(data.augmentation.checks());
+        let rest = rest.chain(train.checks_of_heads(heads));
         refuse_first(checks.into_iter().chain(rest))?;
         model.check(data.side)?;
-        let balanced = model.cuts == Cuts::Named(NamedCuts::Balanced);
-        let n_blocks = match (train.regime, balanced) {
-            (Regime::Local, true) => None,
-            (Regime::Backprop | Regime::DeepSupervision | Regime::DirectFeedback, true) => Some(1),
-            (regime, false) => Some(regime.n_blocks(model.part_starts(regime)?.len())),
-        };
+        let starts = || model.part_starts(train.regime);
+        let n_blocks = train.regime.n_blocks_of(&model.cuts, starts)?;
         train.check_block_factors(n_blocks)
     }
 
@@ -136,6 +143,35 @@ impl VisionConfig {
             loss: self.train.loss,
             n_classes,
         }
+    }
+}
+
+impl StudyConfig for VisionConfig {
+    const ERROR_UNIT: &'static str = "%";
+
+    fn parse(text: &str, origin: &Path, changes: &[String]) -> Result<Self, Error> {
+        Self::parse(text, origin, changes)
+    }
+
+    fn to_toml(&self) -> Result<String, Error> {
+        self.to_toml()
+    }
+
+    fn seed(&self) -> Seed {
+        self.train.seed
+    }
+
+    fn with_seed(mut self, seed: Seed) -> Self {
+        self.train.seed = seed;
+        self
+    }
+
+    fn recipe(&self) -> Self {
+        let mut same = self.clone();
+        let model = &mut same.model;
+        forget_seed_and_place(&mut same.train, (&mut model.cuts, &mut model.head));
+        same.data.root.clear();
+        same
     }
 }
 

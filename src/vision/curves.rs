@@ -1,4 +1,4 @@
-//! How the heads of a run got better, epoch by epoch, and how long its steps took: what its log of events holds.
+//! How the heads of a run got better, epoch by epoch, as its log of events has it.
 
 use crate::Error;
 use crate::engine::event::Event;
@@ -70,26 +70,6 @@ pub fn curve_points(run: &str, events: &[Event]) -> Vec<CurvePoint> {
     points
 }
 
-/// Time from one step to the next: the median over the epochs, which an epoch that others disturbed does not move. None where
-/// no epoch is done or the log is of an earlier version.
-pub fn seconds_per_step(events: &[Event]) -> Option<f64> {
-    let by_epoch = events.iter().filter_map(|event| match event {
-        Event::Epoch {
-            seconds_per_step, ..
-        } => *seconds_per_step,
-        Event::Step { .. } | Event::Validation { .. } | Event::Checkpoint { .. } => None,
-    });
-    let mut sorted: Vec<f64> = by_epoch.collect();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    let upper = *sorted.get(middle)?;
-    Some(if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[middle - 1], upper)
-    } else {
-        upper
-    })
-}
-
 /// Of the block of a head: its own, or the only one there is.
 fn largest(by_block: &[Vec<f64>], head: usize) -> Option<f64> {
     let of_block = by_block.get(head).or(by_block.first())?;
@@ -128,14 +108,6 @@ mod tests {
     }
 
     fn epoch(epoch: u64, orthogonality_error: Vec<Vec<f64>>) -> Event {
-        timed(epoch, orthogonality_error, None)
-    }
-
-    fn timed(
-        epoch: u64,
-        orthogonality_error: Vec<Vec<f64>>,
-        seconds_per_step: Option<f64>,
-    ) -> Event {
         Event::Epoch {
             epoch,
             step: 2 * (epoch + 1),
@@ -145,7 +117,9 @@ mod tests {
             data_wait_share: 0.0,
             busy_share: Vec::new(),
             queue_fill: Vec::new(),
-            seconds_per_step,
+            seconds_per_step: None,
+            cpu_seconds_per_step: None,
+            peak_memory_bytes: None,
         }
     }
 
@@ -193,22 +167,5 @@ mod tests {
                 .iter()
                 .all(|point| point.orthogonality_error == Some(0.2))
         );
-    }
-
-    #[test]
-    fn a_disturbed_epoch_does_not_move_the_time_of_a_step() {
-        let seconds = |by_epoch: &[Option<f64>]| {
-            let numbered = by_epoch.iter().zip(0..);
-            let events: Vec<Event> = numbered
-                .map(|(seconds, number)| timed(number, Vec::new(), *seconds))
-                .collect();
-            seconds_per_step(&events)
-        };
-        assert_eq!(
-            seconds(&[Some(15.0), Some(1.5), None, Some(1.0)]),
-            Some(1.5)
-        );
-        assert_eq!(seconds(&[Some(1.0), Some(2.0)]), Some(1.5));
-        assert_eq!(seconds(&[None]), None);
     }
 }

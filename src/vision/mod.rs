@@ -18,5 +18,4 @@ pub mod pixels;
 pub mod published;
 pub mod rand_augment;
 pub mod source;
-pub mod study;
 pub mod table;

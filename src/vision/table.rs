@@ -1,8 +1,6 @@
 //! Runs as a table: error by data set, network and method, over seeds; published figures beside them, marked as such.
 
 mod chart;
-mod names;
-mod settings;
 mod text;
 
 use serde::Serialize;
@@ -11,14 +9,18 @@ use super::config::VisionConfig;
 use super::dataset::Dataset;
 use super::evaluation::ClassifierEvaluation;
 use super::published;
-use crate::config::method::Method;
-use crate::engine::objective::AuxiliaryConfig;
 use crate::models::head::HeadKind;
-use crate::models::{Cuts, NamedCuts, ParameterCounts, Regime};
+use crate::models::{ParameterCounts, Regime};
 use crate::nn::weight::WeightForm;
 use crate::nn::weight_penalty::WeightPenalty;
-use names::{blocks_of, method, of_method, order_of};
-use settings::{Settings, different, settings};
+use crate::study::cost::Cost;
+use crate::study::figures::{mean_and_sd, mean_of};
+use crate::study::names::{blocks_of, method, order_of};
+use crate::study::recipe::by_recipe;
+use crate::study::settings::{Settings, different, settings};
+
+/// Keys that columns of this table show.
+const SHOWN: [&str; 3] = ["data.dataset", "model.name", "model.width"];
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -27,8 +29,8 @@ pub struct Entry {
     pub config: VisionConfig,
     /// What came of it.
     pub evaluation: ClassifierEvaluation,
-    /// Time from one step to the next, where the run tells it; see [`super::curves::seconds_per_step`].
-    pub seconds_per_step: Option<f64>,
+    /// What it cost.
+    pub cost: Cost,
 }
 
 /// Runs that differ by their seeds alone.
@@ -60,8 +62,9 @@ pub struct Row {
     pub n_training: usize,
     /// Test images.
     pub n_test: usize,
-    /// Time from one step to the next, mean over all runs that tell it.
-    pub seconds_per_step: Option<f64>,
+    /// What a run cost.
+    #[serde(flatten)]
+    pub cost: Cost,
     /// How many times as fast a step is as that of backprop through dense weights, where the table has such runs of the same
     /// network on images of one side in batches of one size. Each run is measured on its own devices; times of runs that
     /// shared them with others say little.
@@ -82,27 +85,23 @@ pub struct Table {
 impl Table {
     /// Groups runs whose configs differ by seed, devices, checkpoints or the place of the data alone.
     pub fn of(entries: &[Entry]) -> Self {
-        let mut groups: Vec<(VisionConfig, Vec<&Entry>)> = Vec::new();
-        for entry in entries {
-            let key = without_seed(&entry.config);
-            match groups.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, members)) => members.push(entry),
-                None => groups.push((key, vec![entry])),
-            }
-        }
-        let settings: Vec<Settings> = groups.iter().map(|(config, _)| settings(config)).collect();
+        let groups = by_recipe(entries, |entry| &entry.config);
+        let settings: Vec<Settings> = groups
+            .iter()
+            .map(|(config, _)| settings(config, &SHOWN))
+            .collect();
         let mut rows: Vec<Row> = groups
             .iter()
             .zip(&settings)
             .map(|((config, members), own)| row(config, members, different(own, &settings)))
             .collect();
-        let seconds: Vec<Option<f64>> = rows.iter().map(|row| row.seconds_per_step).collect();
+        let seconds: Vec<Option<f64>> = rows.iter().map(|row| row.cost.seconds_per_step).collect();
         for (row, (config, _)) in rows.iter_mut().zip(&groups) {
             let rivals = groups.iter().zip(&seconds);
             let rivals =
                 rivals.filter(|((rival, _), _)| is_plain(rival) && same_work(rival, config));
             let rival = mean_of(rivals.filter_map(|(_, seconds)| *seconds));
-            let pair = rival.zip(row.seconds_per_step);
+            let pair = rival.zip(row.cost.seconds_per_step);
             row.speed_up = pair.map(|(rival, own)| rival / own);
         }
         let key = |row: &Row| {
@@ -116,41 +115,6 @@ impl Table {
         };
         rows.sort_by_key(key);
         Self { rows }
-    }
-}
-
-/// Whether two runs may stand in one row: their configs differ by seed, devices, checkpoints or the place of the data alone.
-pub fn same_recipe(a: &VisionConfig, b: &VisionConfig) -> bool {
-    without_seed(a) == without_seed(b)
-}
-
-/// The config without what may differ within a row.
-fn without_seed(config: &VisionConfig) -> VisionConfig {
-    let mut same = config.clone();
-    same.train.seed.0 = 0;
-    same.train.devices.clear();
-    same.train.checkpoint.every_steps = 1;
-    same.train.checkpoint.every_minutes = 0.0;
-    same.train.checkpoint.keep = 1;
-    same.data.root.clear();
-    if of_method(same.train.method).is_none() {
-        // The name says nothing that the keys don't say.
-        same.train.method = Method::Custom;
-    }
-    if has_one_head(same.train.regime) {
-        // Without heads that only train their settings have no effect.
-        same.model.cuts = Cuts::Named(NamedCuts::Published);
-        same.model.head = HeadKind::GapLinear;
-        same.train.auxiliary = AuxiliaryConfig::task_alone();
-    }
-    same
-}
-
-/// Whether no head is there but the last one.
-fn has_one_head(regime: Regime) -> bool {
-    match regime {
-        Regime::Backprop | Regime::DirectFeedback => true,
-        Regime::Local | Regime::DeepSupervision => false,
     }
 }
 
@@ -180,8 +144,7 @@ fn row(config: &VisionConfig, members: &[&Entry], settings: String) -> Row {
         .map(|entry| entry.evaluation.error_percent)
         .collect();
     let n = errors.len() as f64;
-    let mean = errors.iter().sum::<f64>() / n;
-    let sum_of_squares: f64 = errors.iter().map(|error| (error - mean).powi(2)).sum();
+    let (mean, sd) = mean_and_sd(&errors);
     let evaluations = || members.iter().map(|entry| &entry.evaluation);
     let n_blocks = evaluations()
         .map(|e| e.error_percent_by_block.len())
@@ -198,17 +161,18 @@ fn row(config: &VisionConfig, members: &[&Entry], settings: String) -> Row {
     } else {
         format!(" ×{}", model.width)
     };
-    let blocks = blocks_of(config);
+    let blocks = blocks_of(&config.train, &model.cuts, model.head);
+    let method = method(&config.train, model.weights);
     let first = members.first().map(|entry| &entry.evaluation);
     let n_training = first.map_or(0, |evaluation| evaluation.n_training);
     Row {
         dataset: config.data.dataset,
         network: format!("{}{width}", model.name.title()),
-        method: method(config),
+        method,
         blocks,
         settings,
         mean,
-        sd: (errors.len() > 1).then(|| (sum_of_squares / (n - 1.0)).sqrt()),
+        sd,
         error_percent: errors,
         by_block: (0..n_blocks).map(of_block).collect(),
         together: mean_of(
@@ -219,13 +183,13 @@ fn row(config: &VisionConfig, members: &[&Entry], settings: String) -> Row {
         epochs: config.train.epochs,
         n_training,
         n_test: first.map_or(0, |evaluation| evaluation.n),
-        seconds_per_step: mean_of(members.iter().filter_map(|entry| entry.seconds_per_step)),
+        cost: Cost::of_runs(&members.iter().map(|entry| entry.cost).collect::<Vec<_>>()),
         speed_up: None,
         parameters: first
             .map(|evaluation| evaluation.parameters)
             .unwrap_or_default(),
         published_percent: is_whole(config, n_training)
-            .then(|| published::error_percent(config.data.dataset, model.name, method(config)))
+            .then(|| published::error_percent(config.data.dataset, model.name, method))
             .flatten(),
     }
 }
@@ -236,11 +200,6 @@ fn is_whole(config: &VisionConfig, n_training: usize) -> bool {
     let learning = 1.0 - config.data.validation;
     let has_all = |n: usize| n_training as f64 > 0.98 * learning * n as f64;
     config.model.width == 1.0 && published::n_training(config.data.dataset).is_some_and(has_all)
-}
-
-fn mean_of(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let values: Vec<f64> = values.collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 #[cfg(test)]
@@ -271,7 +230,7 @@ mod tests {
                     auxiliary_heads: 100,
                 },
             },
-            seconds_per_step: None,
+            cost: Cost::default(),
         }
     }
 
@@ -312,7 +271,11 @@ mod tests {
     #[test]
     fn a_step_is_compared_with_that_of_dense_backprop_of_the_same_network() {
         let timed = |changes: &[&str], seconds| Entry {
-            seconds_per_step: Some(seconds),
+            cost: Cost {
+                seconds_per_step: Some(seconds),
+                cpu_seconds_per_step: Some(2.0 * seconds),
+                peak_memory_bytes: Some(123_456_789),
+            },
             ..entry(changes, 30.0)
         };
         let plain = ["train.regime=backprop", "model.weights=dense"];
@@ -338,9 +301,17 @@ mod tests {
         );
         let text = table.to_markdown();
         assert!(
-            text.contains("| 3.000 | 1.00 |") && text.contains("| 1.500 | 2.00 |"),
+            text.contains("| 3.000 | 6.000 | 123 | 1.00 |")
+                && text.contains("| 1.500 | 3.000 | 123 | 2.00 |"),
             "{text}"
         );
+        let csv = table.to_csv().unwrap();
+        let heading: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+        let place = |name| heading.iter().position(|column| *column == name).unwrap();
+        let first: Vec<&str> = csv.lines().nth(1).unwrap().split(',').collect();
+        assert_eq!(first[place("cpu_seconds_per_step")], "6");
+        assert_eq!(first[place("peak_memory_bytes")], "123456789");
+        assert_eq!(first.len(), heading.len());
     }
 
     #[test]
@@ -357,7 +328,10 @@ mod tests {
             .map(|r| (r.method, r.settings.as_str()))
             .collect();
         let expected = [
-            ("SRIP", "train.penalty.srip.weight=0.01"),
+            (
+                "SRIP",
+                "train.penalty.srip.falls=true, train.penalty.srip.weight=0.01",
+            ),
             ("ENN", ""),
             ("DGL", ""),
         ];

@@ -14,9 +14,9 @@ use crate::conv3d::simd::{Kernel, Simd};
 /// Vectors of a row that are summed at once. With four rows they fill 12 of AVX2's 16 registers, with eight 24 of
 /// AVX-512's 32.
 const VECTORS: usize = 3;
-/// Products that are added one after the other; the sums of such chains are added in turn, for fewer digits are lost so.
-/// As many rows of the right factor, [`VECTORS`] long, also stay in the innermost cache.
-const CHAIN: usize = 128;
+/// Products that are added one after the other, at most; the sums of such chains are added in turn, for fewer digits are
+/// lost so. As many rows of the right factor, [`VECTORS`] long, also stay in the innermost cache.
+const CHAIN: usize = 192;
 /// Fewest rows of the result for which columns of the right factor are copied where they lie badly.
 const FEWEST_ROWS: usize = 16;
 /// Numbers in a cache line.
@@ -99,8 +99,9 @@ impl Kernel for Product<'_, '_> {
         let [k, n] = self.right.shape;
         let mut copied = [0.0; COPIED];
         // Without products there is still a start.
-        for first in (0..k.max(1)).step_by(CHAIN) {
-            let terms = first..k.min(first + CHAIN);
+        let chain = k.div_ceil(k.div_ceil(CHAIN).max(1)).max(1);
+        for first in (0..k.max(1)).step_by(chain) {
+            let terms = first..k.min(first + chain);
             for column in (0..n).step_by(VECTORS * S::LANES) {
                 let len = (n - column).min(VECTORS * S::LANES);
                 let mut right = (self.right.at(terms.start, column), self.right.strides[0]);

@@ -10,7 +10,6 @@ use serde::Serialize;
 use crate::bench::machine::Machine;
 use crate::bench::memory::{StepMemory, measure_steps};
 use crate::engine::device::DeviceName;
-use crate::models::Regime;
 
 use super::super::{CliError, Context, ExitStatus};
 
@@ -78,7 +77,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             CliError::failed("this system does not tell the peak of a process", hint).into(),
         );
     }
-    let [backprop, local] = [Regime::Backprop, Regime::Local].map(|regime| in_child(args, regime));
+    let [backprop, local] = ["backprop", "local"].map(|regime| in_child(args, regime));
     let (backprop, local) = (backprop?, local?);
     let ratio = local.of_steps() as f64 / backprop.of_steps().max(1) as f64;
     let row = |name, what, memory: StepMemory| Row {
@@ -116,20 +115,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
 }
 
 /// Measures a regime in a process of its own.
-fn in_child(args: &Args, regime: Regime) -> anyhow::Result<StepMemory> {
-    let name = match regime {
-        Regime::Backprop => "backprop",
-        Regime::Local => "local",
-        Regime::DeepSupervision => "deep-supervision",
-        Regime::DirectFeedback => "direct-feedback",
-    };
+fn in_child(args: &Args, regime: &str) -> anyhow::Result<StepMemory> {
     let mut child = Command::new(std::env::current_exe()?);
     child.args(["bench", "memory", "--in-process", "--device"]);
     child.arg(args.device.to_string());
     if let Some(path) = &args.config {
         child.arg("--config").arg(path);
     }
-    let regime = format!("train.regime={name}");
+    let regime = format!("train.regime={regime}");
     for change in args.set.iter().chain([&regime]) {
         child.args(["--set", change]);
     }

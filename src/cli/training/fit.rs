@@ -1,5 +1,7 @@
 //! From samples to trained blocks.
 
+use brainage_kernels::free_memory;
+
 use crate::Error;
 use crate::config::train::TrainSection;
 use crate::data::batch::{BatchPlan, BatchSource};
@@ -11,6 +13,7 @@ use crate::engine::executor::{Executor as _, Pipelined};
 use crate::engine::objective::Objective;
 use crate::engine::trainer::{Outcome, Training, workers};
 use crate::models::{Block, Network};
+use crate::process;
 use crate::run::dir::RunDir;
 use crate::run::metrics_log::MetricsLog;
 
@@ -56,6 +59,20 @@ pub(in crate::cli) fn fit<L>(fit: Fit<'_, L>) -> anyhow::Result<Vec<Block>> {
         placement,
         context,
     } = fit;
+    // What the log says of memory is of this training, not of what an earlier one left; where the system keeps no record, of the
+    // whole process.
+    free_memory::give_back();
+    process::forget_peak().ok();
+    let plan = BatchPlan {
+        n_samples: training.len(),
+        batch_size: section.batch_size,
+        seed: section.seed,
+        draw,
+    };
+    let objective = Objective {
+        n_steps: Some(section.epochs * plan.steps_per_epoch()),
+        ..objective
+    };
     let metric = objective.target.metric();
     let checkpoints = Checkpoints::new(run.checkpoints(), section.checkpoint.keep);
     let n_blocks = network.blocks.len();
@@ -68,12 +85,6 @@ pub(in crate::cli) fn fit<L>(fit: Fit<'_, L>) -> anyhow::Result<Vec<Block>> {
         &objective,
         states.as_deref(),
     )?)?;
-    let plan = BatchPlan {
-        n_samples: training.len(),
-        batch_size: section.batch_size,
-        seed: section.seed,
-        draw,
-    };
     let loop_ = Training {
         training,
         validation,

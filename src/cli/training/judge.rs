@@ -17,7 +17,7 @@ use super::super::ages::{AgeTable, join};
 use super::Request;
 
 /// Rows of a split, each with what became of its scan.
-pub(super) fn in_split<'a>(
+pub(in crate::cli) fn in_split<'a>(
     index: &'a CohortIndex,
     reports: &'a [ScanReport],
     split: Split,
@@ -78,7 +78,8 @@ fn predictor(request: &Request<'_>) -> anyhow::Result<AgePredictor> {
     )?)
 }
 
-fn visit(row: &IndexRow) -> Visit {
+/// Who a row of an index is of, and when.
+pub(in crate::cli) fn visit(row: &IndexRow) -> Visit {
     Visit {
         participant_id: Some(row.participant_id.to_string()),
         session_id: row.session_id.as_ref().map(ToString::to_string),

@@ -1,7 +1,7 @@
 //! The way from an index to a trained and judged model, step by step; `brainage train` goes it.
 
 pub(super) mod fit;
-mod judge;
+pub(super) mod judge;
 pub mod left_out;
 pub mod place;
 mod same_image;
@@ -19,10 +19,13 @@ use brainage_pipelines::recipe::{OutputGrid, Recipe};
 use brainage_pipelines::template::template;
 use burn::tensor::Device;
 
-use crate::config::train::TrainConfig;
+use crate::Error;
+use crate::config::train::{SplitConfig, TrainConfig};
 use crate::data::batch::Volumes;
 use crate::data::brain::{BrainSample, BrainSamples};
 use crate::data::sampling::Draw;
+use crate::engine::event::Event;
+use crate::engine::seed::Seed;
 use crate::engine::target::AgeTarget;
 use crate::eval::bias::BiasCorrection;
 use crate::eval::conformal::ConformalInterval;
@@ -31,6 +34,7 @@ use crate::model_file::{Model, ModelFacts, TrainingImages, TrainingSummary};
 use crate::models::{Block, Network};
 use crate::report::{LeftOut, write_report};
 use crate::run::dir::RunDir;
+use crate::run::metrics_log;
 
 use super::review::Rejected;
 use super::withdrawn::forget_withdrawn;
@@ -53,15 +57,13 @@ pub struct Request<'a> {
     pub context: &'a Context,
 }
 
-/// Lists cohorts and splits their participants; what the cache holds of withdrawn ones is removed, and scans that a person
-/// rejected are left out. What the cohorts hold and the index does not is counted by reason.
+/// Lists cohorts; what the cache holds of withdrawn participants is removed, and scans that a person rejected are left out.
+/// What the cohorts hold and the index does not is counted by reason.
 ///
 /// # Errors
-/// Where a cohort cannot be listed, the cohort to leave out is none of them, or one participant came into two splits.
+/// Where a cohort cannot be listed.
 pub(super) fn index_cohorts(
     cohorts: &[Cohort],
-    config: &TrainConfig,
-    protocol: &SplitProtocol,
     (cache, rejected): (&Cache, &Rejected),
     context: &Context,
 ) -> anyhow::Result<(CohortIndex, Vec<LeftOut>)> {
@@ -98,28 +100,52 @@ pub(super) fn index_cohorts(
     if let Some(said) = rejected.summary(n_rejected) {
         printer.status(&said);
     }
-    let split = config.data.split;
+    Ok((index, left_out))
+}
+
+/// Splits the participants of an index; answers which splits are empty.
+///
+/// # Errors
+/// Where the cohort to leave out is none of the index, or one participant came into two splits.
+pub(super) fn split_index(
+    index: &mut CohortIndex,
+    shares: SplitConfig,
+    protocol: &SplitProtocol,
+    seed: Seed,
+) -> anyhow::Result<Vec<Split>> {
     let fractions = SplitFractions {
-        validation: split.validation,
-        test: split.test,
+        validation: shares.validation,
+        test: shares.test,
     };
-    let summary = assign_splits_by(&mut index, config.train.seed.0, fractions, protocol)?;
-    for empty in summary.empty_splits() {
+    let summary = assign_splits_by(index, seed.0, fractions, protocol)?;
+    check_leakage(index)?;
+    Ok(summary.empty_splits())
+}
+
+/// Says which splits are empty.
+pub(super) fn warn_of_empty(splits: &[Split], printer: &Printer) {
+    for empty in splits {
         printer.warning(&format!(
             "no scan is in the {empty:?} split: with so few participants that happens"
         ));
     }
-    check_leakage(&index)?;
-    Ok((index, left_out))
 }
 
-/// Preprocesses what is missing, trains, predicts the test set and judges; answers how many scans were refused.
+/// What came of a training.
+pub struct Trained {
+    /// Of the model on the test scans.
+    pub evaluation: Evaluation,
+    /// Scans that preprocessing refused.
+    pub n_refused: usize,
+}
+
+/// Preprocesses what is missing, trains, predicts the test set and judges.
 ///
 /// # Errors
 /// Where nothing can be learned, a worker stopped or a file cannot be written; [`Error::Stopped`] after Ctrl-C.
 ///
 /// [`Error::Stopped`]: crate::Error::Stopped
-pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
+pub fn train(request: &Request<'_>) -> anyhow::Result<Trained> {
     let Request {
         config,
         run,
@@ -129,7 +155,11 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
     } = request;
     let recipe = Recipe::named(&config.data.recipe)?;
     config.model.feature_sides(recipe.grid.shape.0)?;
-    let reports = preprocess(request, &recipe)?;
+    let go_on = format!(
+        "continue with `brainage train --resume {}`",
+        run.path().display()
+    );
+    let reports = preprocess(index, &recipe, request.cache, context, &go_on)?;
     let refused = reports
         .iter()
         .filter(|report| report.outcome.entry().is_none());
@@ -177,8 +207,10 @@ pub fn train(request: &Request<'_>) -> anyhow::Result<usize> {
     judge::predict_test(request, &reports)?;
     let evaluation = judge::evaluate_test(request, target.scaling)?;
     write_report(&run.report(), &report::of_run(run, Some(request.cache))?)?;
-    say(&evaluation, run, &context.printer)?;
-    Ok(n_refused)
+    Ok(Trained {
+        evaluation,
+        n_refused,
+    })
 }
 
 /// Trains the network of the config.
@@ -267,15 +299,17 @@ fn facts(
     })
 }
 
-/// Brings all scans of the index into the cache.
-fn preprocess(request: &Request<'_>, recipe: &Recipe) -> anyhow::Result<Vec<ScanReport>> {
-    let Request {
-        index,
-        cache,
-        run,
-        context,
-        ..
-    } = request;
+/// Brings all scans of an index into the cache; `go_on` says how to continue where it is stopped.
+///
+/// # Errors
+/// Where it was stopped, or this program has no template.
+pub(super) fn preprocess(
+    index: &CohortIndex,
+    recipe: &Recipe,
+    cache: &Cache,
+    context: &Context,
+    go_on: &str,
+) -> anyhow::Result<Vec<ScanReport>> {
     let scans: Vec<PathBuf> = index.rows.iter().map(|row| row.scan.clone()).collect();
     let batch = Batch {
         read: ReadOptions::default(),
@@ -289,17 +323,27 @@ fn preprocess(request: &Request<'_>, recipe: &Recipe) -> anyhow::Result<Vec<Scan
     let reports = preprocess_scans(&scans, &batch, &|_, _| progress.advance(1));
     // What was not begun must not count as refused: the model would be trained on a part of the index.
     if context.stop.is_set() {
-        let hint = format!(
-            "continue with `brainage train --resume {}`",
-            run.path().display()
-        );
         let said = "stopped while preprocessing; what is done is in the cache";
-        return Err(CliError::failed(said, hint).into());
+        return Err(CliError::failed(said, go_on).into());
     }
     Ok(reports)
 }
 
-fn say(evaluation: &Evaluation, run: &RunDir, printer: &Printer) -> std::io::Result<()> {
+/// What a run's log tells; nothing where it has none.
+///
+/// # Errors
+/// Where it cannot be read, or a line is no event.
+pub(super) fn events(run: &RunDir) -> Result<Vec<Event>, Error> {
+    let path = run.metrics();
+    if path.is_file() {
+        metrics_log::read(&path)
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+/// Prints an evaluation, and where model and report are.
+pub(super) fn say(evaluation: &Evaluation, run: &RunDir, printer: &Printer) -> std::io::Result<()> {
     if evaluation.n > 0 {
         printer.line(&evaluation.to_text())?;
     }
@@ -315,7 +359,7 @@ fn warn_of(report: &ScanReport, printer: &Printer) {
 }
 
 /// Samples of a split; what failed quality control neither trains nor watches.
-fn samples(
+pub(super) fn samples(
     index: &CohortIndex,
     reports: &[ScanReport],
     split: Split,

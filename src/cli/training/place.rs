@@ -139,7 +139,7 @@ fn decide(
     printer: &Printer,
 ) -> anyhow::Result<Placement> {
     let balanced_cuts = matches!(units.cuts, Cuts::Named(NamedCuts::Balanced));
-    let (cuts, mut seconds) = if balanced_cuts && units.regime != Regime::Backprop {
+    let (cuts, mut seconds) = if balanced_cuts && units.regime.is_cut() {
         let of_units = measure(units, (1..units.n).collect(), devices, printer)?;
         let n_blocks = devices.len().clamp(2, of_units.len().max(2));
         let of = |stage: &Stage| of_units[stage.blocks.clone()].iter().sum::<f64>();
@@ -151,8 +151,11 @@ fn decide(
         (starts[1..].to_vec(), None)
     };
     let n_blocks = units.regime.n_blocks(cuts.len() + 1);
-    if n_blocks == 1 {
-        seconds = None;
+    match units.regime {
+        // All of one shape: which one is slower, nobody knows.
+        Regime::NoProp { .. } => seconds = Some(vec![1.0; n_blocks]),
+        _ if n_blocks == 1 => seconds = None,
+        _ => {}
     }
     let stages = units.rule.place(n_blocks, devices.len(), || {
         let measured = match seconds.take() {

@@ -1,11 +1,11 @@
 //! `brainage vision ablate`: studies of single settings of the method.
 
 use crate::engine::objective::OrthogonalityMode;
-use crate::models::Regime;
 use crate::nn::weight::WeightForm;
+use crate::study::{Grid, Variation, even_cuts};
 use crate::vision::config::VisionConfig;
-use crate::vision::study::{Variation, even_cuts};
 
+use super::super::study::runs::Seeds;
 use super::super::{CliError, Context, ExitStatus};
 use super::study::{Base, compare};
 
@@ -21,6 +21,8 @@ use super::study::{Base, compare};
 pub struct Args {
     #[command(flatten)]
     base: Base,
+    #[command(flatten)]
+    seeds: Seeds,
     /// Weights of the penalty that keeps bases orthonormal
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     lambda: Vec<f64>,
@@ -60,7 +62,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if !args.cuts.is_empty() {
         variations.push(Variation::of("model.cuts", args.cuts.iter().cloned()));
     }
-    compare(&args.base, (&variations, &[]), context)
+    let grid = Grid {
+        variations: &variations,
+        variants: &[],
+        tuned: Vec::new(),
+        seeds: args.seeds.in_order(),
+    };
+    compare(&args.base, &grid, context)
 }
 
 /// Refuses sweeps whose runs would all be the same.
@@ -74,12 +82,8 @@ fn refuse_without_effect(args: &Args, config: &VisionConfig) -> Result<(), CliEr
             "--set model.weights=eigen --set train.orthogonality.mode=penalty",
         ));
     }
-    let is_cut = match train.regime {
-        Regime::Local | Regime::DeepSupervision => true,
-        Regime::Backprop | Regime::DirectFeedback => false,
-    };
     let asks_for_cuts = !args.blocks.is_empty() || !args.cuts.is_empty();
-    if asks_for_cuts && !is_cut {
+    if asks_for_cuts && !train.regime.is_cut() {
         return Err(CliError::usage(
             "the network is trained as one block with one head, so cuts change nothing",
             "--set train.regime=local",

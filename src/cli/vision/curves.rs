@@ -7,8 +7,8 @@ use brainage_pipelines::atomic::write_atomically;
 use crate::run::dir::RunDir;
 use crate::vision::curves::{curve_points, to_csv};
 
+use super::super::training::events;
 use super::super::{CliError, Context, ExitStatus};
-use super::table::events;
 
 /// Options of `vision curves`.
 #[derive(Debug, clap::Args)]

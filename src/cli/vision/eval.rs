@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::engine::device::{DeviceName, open_one};
-use crate::run::dir::RunDir;
 use crate::vision::evaluation::{ClassifierEvaluation, Heads};
 
 use super::super::{Context, ExitStatus, Printer};
-use super::train::{first, judge, read_config};
+use super::opened::{Opened, Place};
+use super::train::judge;
 
 /// Options of `vision eval`.
 #[derive(Debug, clap::Args)]
@@ -18,16 +17,12 @@ pub struct Args {
     /// Run folder
     #[arg(long, value_name = "RUN")]
     run: PathBuf,
-    /// Folder of the data set; otherwise the run's
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// Whose answer counts: the last head's, or that of all heads by the mean of what they give each class. How each head
-    /// does, alone and with all later ones, is said either way
+    /// does, alone and with all later ones, is said either way; the run keeps the last head's
     #[arg(long, value_enum, default_value_t = Heads::Last)]
     heads: Heads,
-    /// Device; otherwise the first of the run's
-    #[arg(long, value_name = "NAME")]
-    device: Option<DeviceName>,
 }
 
 /// Classifies the test images and says how many were wrong.
@@ -35,19 +30,17 @@ pub struct Args {
 /// # Errors
 /// Where the run has no model, the data set is not usable, or a device is not there.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    let run = RunDir::open(args.run.clone())?;
-    let mut config = read_config(&run)?;
-    if let Some(root) = &args.data {
-        config.data.root.clone_from(root);
-    }
-    let splits = config.data.open()?;
-    let device = match args.device {
-        Some(device) => device,
-        None => first(&config.train.devices)?,
-    };
-    let lane = open_one(device)?;
+    let Opened {
+        run,
+        config,
+        splits,
+        lane,
+    } = args.place.open(&args.run)?;
     let evaluation = judge((&run, &splits), config.train.batch_size, args.heads, &lane)?;
-    evaluation.write(&run.evaluation())?;
+    if args.heads == Heads::Last {
+        // What the run keeps, and tables quote, is the network's own answer.
+        evaluation.write(&run.evaluation())?;
+    }
     say(&evaluation, &context.printer)?;
     Ok(ExitStatus::Done)
 }

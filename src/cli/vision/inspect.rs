@@ -6,16 +6,14 @@ use brainage_pipelines::atomic::write_atomically;
 use serde::Serialize;
 
 use crate::data::batch::BatchSource as _;
-use crate::engine::device::{DeviceName, open_one};
-use crate::run::dir::RunDir;
 use crate::vision::anatomy::{
     Correlation, Orthogonality, Spectrum, correlations, orthogonality, spectra, to_csv,
 };
 use crate::vision::model_file::Classifier;
 
+use super::super::training::events;
 use super::super::{CliError, Context, ExitStatus};
-use super::table::events;
-use super::train::{first, read_config};
+use super::opened::{Opened, Place};
 
 /// Options of `vision inspect`.
 #[derive(Debug, clap::Args)]
@@ -27,12 +25,8 @@ pub struct Args {
     /// All singular values as comma-separated values
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Folder of the data set; otherwise the run's
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Device; otherwise the first of the run's
-    #[arg(long, value_name = "NAME")]
-    device: Option<DeviceName>,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// What was found.
@@ -49,22 +43,18 @@ struct Answer {
 /// # Errors
 /// Where the run has no model, the data set is not usable or has no validation images, or a device is not there.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    let run = RunDir::open(args.run.clone())?;
-    let mut config = read_config(&run)?;
-    if let Some(root) = &args.data {
-        config.data.root.clone_from(root);
-    }
-    let images = config.data.open()?.validation;
+    let Opened {
+        run,
+        config,
+        splits,
+        lane,
+    } = args.place.open(&args.run)?;
+    let images = splits.validation;
     if images.len() < 2 {
         let hint = "data.validation is the share of the training images that only watch";
         let said = "the run has no two validation images to correlate features over";
         return Err(CliError::failed(said, hint).into());
     }
-    let device = match args.device {
-        Some(device) => device,
-        None => first(&config.train.devices)?,
-    };
-    let lane = open_one(device)?;
     let network = Classifier::load(&run.model(), &lane.device)?.network;
     let answer = Answer {
         n_images: images.len(),

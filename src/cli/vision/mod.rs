@@ -4,7 +4,9 @@ pub mod ablate;
 pub mod curves;
 pub mod eval;
 pub mod inspect;
+mod opened;
 pub mod quantize;
+pub mod search;
 pub mod study;
 pub mod table;
 pub mod train;
@@ -39,6 +41,11 @@ pub enum Action {
     ///
     /// A study of one or two settings; it goes on where it was stopped, too.
     Ablate(ablate::Args),
+    /// Look for the cuts and the head that suit local training best, by validation error after a tenth of the epochs
+    ///
+    /// Tries all pairs of a list of cuts and one of heads, in the place of SEDONA's search (Pyeon et al., ICLR 2021), and writes
+    /// a config with the best one. The same command goes on where it was stopped.
+    Search(search::Args),
     /// Judge the model of a run on the test images, each block's head by itself
     Eval(eval::Args),
     /// Judge the model of a run with fewer bits a weight, by rounding and by COMQ
@@ -55,7 +62,7 @@ impl Args {
     /// Whether Ctrl-C lets the command finish and save what is in hand.
     pub(super) fn stops_cleanly(&self) -> bool {
         match self.action {
-            Action::Train(_) | Action::Study(_) | Action::Ablate(_) => true,
+            Action::Train(_) | Action::Study(_) | Action::Ablate(_) | Action::Search(_) => true,
             Action::Eval(_)
             | Action::Quantize(_)
             | Action::Inspect(_)
@@ -74,6 +81,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         Action::Train(args) => train::run(args, context),
         Action::Study(args) => study::run(args, context),
         Action::Ablate(args) => ablate::run(args, context),
+        Action::Search(args) => search::run(args, context),
         Action::Inspect(args) => inspect::run(args, context),
         Action::Curves(args) => curves::run(args, context),
         Action::Eval(args) => eval::run(args, context),

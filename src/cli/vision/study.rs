@@ -1,42 +1,43 @@
 //! `brainage vision study`: the runs of a study, one after the other, their table and their curves.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use brainage_pipelines::atomic::write_atomically;
 
 use crate::Error;
 use crate::engine::device::DeviceName;
-use crate::engine::seed::Seed;
 use crate::run::dir::RunDir;
+use crate::study::Grid;
 use crate::vision::config::VisionConfig;
 use crate::vision::curves::{self, curve_points};
-use crate::vision::study::{StudyRun, Variant, Variation, runs};
-use crate::vision::table::{Table, same_recipe};
+use crate::vision::evaluation::ClassifierEvaluation;
+use crate::vision::table::Table;
 
-use super::super::{CliError, Context, ExitStatus};
-use super::table::{entry, events};
-use super::train::{execute, read_config};
+use super::super::study::Answer;
+use super::super::study::runs::{Kind, Sweep, carry_out};
+use super::super::training::events;
+use super::super::{Context, ExitStatus};
+use super::table::entry;
+use super::train::execute;
 
 /// Options of `vision study`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  brainage vision study --config configs/vision/cifar10-resnet18-small.toml --data cifar-10-batches-bin \\\n    \
     --vary 'model.weights=dense|eigen' --vary 'train.regime=backprop|local' --seeds 1,2,3 --out studies/four\n  \
-    brainage vision study … --variant train.regime=backprop --variant 'train.regime=local; model.head=gap-linear' --out studies/heads"
+    brainage vision study … --variant train.regime=backprop --variant 'train.regime=local; model.head=gap-linear' --out studies/heads\n  \
+    brainage vision study … --vary 'train.method=backprop|dgl' --tune 'train.optimizer.learning_rate=5e-4|2e-3|8e-3' --seeds 1,2,3 \\\n    \
+    --out studies/tuned"
 )]
 pub struct Args {
     #[command(flatten)]
     base: Base,
-    /// Values of a key, each of which is tried; repeatable, for all combinations
-    #[arg(long, value_name = "SECTION.KEY=VALUE|VALUE")]
-    vary: Vec<Variation>,
-    /// Changes that belong together, tried beside those of the other --variant; repeatable
-    #[arg(long, value_name = "SECTION.KEY=VALUE; …")]
-    variant: Vec<Variant>,
+    #[command(flatten)]
+    sweep: Sweep,
 }
 
 /// What all runs of a study have alike, and where they go.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Base {
     /// Training config that all runs start from
     #[arg(long, value_name = "FILE")]
@@ -44,9 +45,6 @@ pub(super) struct Base {
     /// Change one key of the config for all runs; repeatable
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
-    /// Seeds, each of which is tried with everything
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1")]
-    seeds: Vec<u64>,
     /// Folder of the data set; the same as --set data.root=DIR
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -55,7 +53,7 @@ pub(super) struct Base {
     devices: Vec<DeviceName>,
     /// Folder of the study: runs that are there are continued, or left alone where they are finished
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
 }
 
 impl Base {
@@ -69,6 +67,13 @@ impl Base {
         }
         Ok(config)
     }
+
+    /// The same with one more change for all runs.
+    pub(super) fn with(&self, change: String) -> Self {
+        let mut changed = self.clone();
+        changed.set.push(change);
+        changed
+    }
 }
 
 /// Trains what is not trained yet, prints the table, and leaves it and the curves of all runs in the folder of the study.
@@ -76,41 +81,23 @@ impl Base {
 /// # Errors
 /// Where a config or the data set is not usable, a run of the same name has another recipe, or a training ends early.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    compare(&args.base, (&args.vary, &args.variant), context)
+    compare(&args.base, &args.sweep.grid(), context)
 }
 
-/// The same for all combinations of variations and variants.
+/// The same for any grid.
 pub(super) fn compare(
     base: &Base,
-    (variations, variants): (&[Variation], &[Variant]),
+    grid: &Grid<'_>,
     context: &Context,
 ) -> anyhow::Result<ExitStatus> {
-    let printer = &context.printer;
-    let seeds: Vec<Seed> = base.seeds.iter().copied().map(Seed).collect();
-    let planned = runs(variations, variants, &seeds, |changes| {
-        base.changed(changes)
-    })?;
-    let mut points = Vec::new();
-    let mut entries = Vec::with_capacity(planned.len());
-    for (number, planned_run) in planned.iter().enumerate() {
-        let name = &planned_run.name;
-        let of = format!("run {} of {}", number + 1, planned.len());
-        printer.status(&format!("study: {of}, {name}"));
-        let run = open(&base.out, planned_run)?;
-        if !run.evaluation().is_file() {
-            execute(&planned_run.config, &run, &base.devices, context)?;
-        }
-        if !run.evaluation().is_file() {
-            let hint = "a study compares errors on test images";
-            return Err(CliError::failed("the data set has no test images here", hint).into());
-        }
-        let entry = entry(&run)?;
-        let error_percent = entry.evaluation.error_percent;
-        printer.status(&format!("{name}: {error_percent:.2} % wrong"));
-        entries.push(entry);
-        points.extend(curve_points(name, &events(&run)?));
+    let (printer, out) = (&context.printer, &base.out);
+    let done = carry_out(&Images { base, context }, grid, out, printer)?;
+    let (mut points, mut entries) = (Vec::new(), Vec::with_capacity(done.runs.len()));
+    for (name, run) in &done.runs {
+        entries.push(entry(run)?);
+        points.extend(curve_points(name, &events(run)?));
     }
-    let table = Table::of(&entries);
+    let table = &Table::of(&entries);
     let markdown = table.to_markdown();
     for (file, text) in [
         ("table.md", &markdown),
@@ -118,29 +105,46 @@ pub(super) fn compare(
         ("table.svg", &table.to_svg()?),
         ("curves.csv", &curves::to_csv(&points)?),
     ] {
-        write_atomically(&base.out.join(file), |out| out.write_all(text.as_bytes()))?;
+        write_atomically(&out.join(file), |out| out.write_all(text.as_bytes()))?;
     }
-    printer.object(&table)?;
+    let tuning = done.tuning.as_ref();
+    printer.object(&Answer { table, tuning })?;
+    if let Some(tuning) = tuning {
+        printer.line(&tuning.to_markdown())?;
+    }
     printer.line(markdown.trim_end())?;
     Ok(ExitStatus::Done)
 }
 
-/// The folder of a run: a new one, or the one that is there if its recipe is the same.
-fn open(study: &Path, planned: &StudyRun) -> anyhow::Result<RunDir> {
-    let path = study.join(&planned.name);
-    let Ok(run) = RunDir::open(path.clone()) else {
-        let run = RunDir::create(path)?;
-        run.write_config(&planned.config.to_toml()?)?;
-        return Ok(run);
-    };
-    let kept = read_config(&run)?;
-    if kept.train.seed != planned.config.train.seed || !same_recipe(&kept, &planned.config) {
-        let said = format!(
-            "the run in `{}` has another recipe than the study asks for",
-            run.path().display()
-        );
-        let hint = "name another --out, or ask for what the run's config.toml says";
-        return Err(CliError::failed(said, hint).into());
+/// Trainings of classifiers.
+pub(super) struct Images<'a> {
+    pub(super) base: &'a Base,
+    pub(super) context: &'a Context,
+}
+
+impl Kind for Images<'_> {
+    type Config = VisionConfig;
+
+    fn config(&self, changes: &[String]) -> Result<VisionConfig, Error> {
+        self.base.changed(changes)
     }
-    Ok(run)
+
+    fn begin(&self, _: &RunDir, _: &VisionConfig) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Which images learn, watch and test, the config alone says.
+    fn check(&self, _: &RunDir, _: &VisionConfig) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn execute(&self, run: &RunDir, config: &VisionConfig) -> anyhow::Result<usize> {
+        execute(config, run, &self.base.devices, self.context)?;
+        Ok(0)
+    }
+
+    fn told(&self, run: &RunDir) -> anyhow::Result<String> {
+        let evaluation = ClassifierEvaluation::read(&run.evaluation())?;
+        Ok(format!("{:.2} % wrong", evaluation.error_percent))
+    }
 }

@@ -4,16 +4,14 @@ use std::path::PathBuf;
 
 use brainage_pipelines::atomic::write_atomically;
 
-use crate::Error;
-use crate::engine::event::Event;
 use crate::run::dir::RunDir;
-use crate::run::metrics_log;
-use crate::vision::curves::seconds_per_step;
+use crate::study::cost::Cost;
 use crate::vision::evaluation::ClassifierEvaluation;
 use crate::vision::table::{Entry, Table};
 
+use super::super::study::runs::read_config;
+use super::super::training::events;
 use super::super::{CliError, Context, ExitStatus};
-use super::train::read_config;
 
 /// Options of `vision table`.
 #[derive(Debug, clap::Args)]
@@ -65,16 +63,6 @@ pub(super) fn entry(run: &RunDir) -> anyhow::Result<Entry> {
     Ok(Entry {
         config: read_config(run)?,
         evaluation: ClassifierEvaluation::read(&run.evaluation())?,
-        seconds_per_step: seconds_per_step(&events(run)?),
+        cost: Cost::of(&events(run)?),
     })
-}
-
-/// What a run's log tells; nothing where it has none.
-pub(super) fn events(run: &RunDir) -> Result<Vec<Event>, Error> {
-    let path = run.metrics();
-    if path.is_file() {
-        metrics_log::read(&path)
-    } else {
-        Ok(Vec::new())
-    }
 }

@@ -15,6 +15,7 @@ use crate::vision::config::{ImageSplits, VisionConfig};
 use crate::vision::evaluation::{ClassifierEvaluation, Heads, evaluate};
 use crate::vision::model_file::{Classifier, ClassifierFacts};
 
+use super::super::study::runs::read_config;
 use super::super::training::fit::{Fit, fit};
 use super::super::training::place::{Placement, Units, place_units};
 use super::super::{CliError, Context, ExitStatus};
@@ -142,12 +143,6 @@ fn resumed(folder: &Path) -> anyhow::Result<(VisionConfig, RunDir)> {
     let run = RunDir::open(folder.to_path_buf())?;
     let config = read_config(&run)?;
     Ok((config, run))
-}
-
-/// The config that a run keeps.
-pub(super) fn read_config(run: &RunDir) -> anyhow::Result<VisionConfig> {
-    let text = fs_err::read_to_string(run.config())?;
-    Ok(VisionConfig::parse(&text, &run.config(), &[])?)
 }
 
 fn started(args: &Args, path: &Path, out: &Path) -> anyhow::Result<(VisionConfig, RunDir)> {

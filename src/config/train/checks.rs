@@ -3,6 +3,8 @@
 use super::{TrainSection, refusal};
 use crate::Error;
 use crate::data::augment::AugmentationConfig;
+use crate::models::Regime;
+use crate::models::head::HeadKind;
 use crate::nn::weight::WeightForm;
 
 /// Keys, whether their values can be, and why not.
@@ -12,6 +14,15 @@ pub(crate) type Check = (&'static str, bool, &'static str);
 pub(crate) fn width_check(width: f64) -> Check {
     let holds = width.is_finite() && width > 0.0;
     ("model.width", holds, "not above 0")
+}
+
+/// The heads of a config.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadChoice {
+    /// Of all parts but the last.
+    pub(crate) inner: HeadKind,
+    /// Of the last.
+    pub(crate) last: HeadKind,
 }
 
 /// The share that filters hold.
@@ -53,8 +64,87 @@ impl<L> TrainSection<L> {
             ),
         ]
         .into_iter()
+        .chain(self.checks_of_auxiliary())
         .chain(self.checks_of_steps())
         .collect()
+    }
+
+    /// Heads that are none, or that the regime has no use for.
+    pub(crate) fn checks_of_heads(&self, heads: HeadChoice) -> Vec<Check> {
+        let HeadChoice { inner, last } = heads;
+        vec![
+            (
+                "model.head",
+                inner.is_valid(),
+                "no such head: a depth of 0, fewer than 2 states, or a decay not from 0 to 1",
+            ),
+            (
+                "model.last_head",
+                last.is_valid() && last.can_be_last(),
+                "nothing follows the last head, expected gap-linear, gap-mlp, mlp-sr, drop-cov or latent",
+            ),
+            (
+                "model.head",
+                !matches!(inner, HeadKind::Momentum { .. })
+                    || matches!(self.regime, Regime::LocalTogether | Regime::DeepSupervision),
+                "momentum heads look at the unit that follows, expected train.regime=local-together",
+            ),
+            (
+                "model.last_head",
+                !matches!(self.regime, Regime::NoProp { .. })
+                    || matches!(last, HeadKind::GapLinear | HeadKind::GapMlp),
+                "blocks that read a code of the label have gap-linear or gap-mlp",
+            ),
+            (
+                "train.regime",
+                !matches!(self.regime, Regime::NoProp { blocks: 0 | 1 }),
+                "fewer than 2 blocks from noise to the label",
+            ),
+        ]
+    }
+
+    /// What heads that only train learn besides, and from what.
+    fn checks_of_auxiliary(&self) -> Vec<Check> {
+        vec![
+            (
+                "train.auxiliary.similarity",
+                (0.0..=1.0).contains(&self.auxiliary.similarity),
+                "not a share from 0 to 1",
+            ),
+            (
+                "train.auxiliary.similarity",
+                self.auxiliary.similarity == 0.0 || self.batch_size >= 2 * self.accumulate,
+                "members of a batch are compared, and a part of it has one member alone",
+            ),
+            (
+                "train.auxiliary.reconstruction",
+                self.auxiliary
+                    .reconstruction
+                    .iter()
+                    .all(|factor| factor.is_finite() && *factor >= 0.0),
+                "a factor below 0",
+            ),
+            (
+                "train.auxiliary.contrast",
+                self.auxiliary.contrast.is_finite() && self.auxiliary.contrast >= 0.0,
+                "below 0",
+            ),
+            (
+                "train.auxiliary.contrast",
+                self.auxiliary.contrast == 0.0 || self.batch_size >= 2 * self.accumulate,
+                "members of a batch are compared, and a part of it has one member alone",
+            ),
+            (
+                "train.replay",
+                self.replay == 0 || self.regime == Regime::Local,
+                "a buffer stands between blocks, expected train.regime=local",
+            ),
+            (
+                "train.auxiliary.weight",
+                self.auxiliary.weight.is_finite() && self.auxiliary.weight >= 0.0,
+                "below 0",
+            ),
+        ]
     }
 
     /// How parameters move, and what they move by.
@@ -83,21 +173,6 @@ impl<L> TrainSection<L> {
                 "not from 0 to below 1",
             ),
             ("train.penalty", self.penalty.is_valid(), "a weight below 0"),
-            (
-                "train.auxiliary.similarity",
-                (0.0..=1.0).contains(&self.auxiliary.similarity),
-                "not a share from 0 to 1",
-            ),
-            (
-                "train.auxiliary.similarity",
-                self.auxiliary.similarity == 0.0 || self.batch_size >= 2 * self.accumulate,
-                "members of a batch are compared, and a part of it has one member alone",
-            ),
-            (
-                "train.auxiliary.weight",
-                self.auxiliary.weight.is_finite() && self.auxiliary.weight >= 0.0,
-                "below 0",
-            ),
             (
                 "train.optimizer.momentum",
                 share(self.optimizer.momentum),

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::models::Block;
+use crate::models::head::Branches;
 use crate::models::parameters;
 use crate::nn::pass::{Pass, TrainingPass};
 use crate::nn::weight::WeightCounts;
-use burn::tensor::{Tensor, TensorData};
+use burn::module::{Module as _, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor, TensorData};
 
 fn config(name: ImageModelName, stem: ImageStem) -> ImageModelConfig {
     ImageModelConfig {
@@ -204,32 +206,48 @@ fn small_networks() -> Vec<ImageModelConfig> {
 #[test]
 fn gradients_reach_every_parameter_of_their_block_and_none_of_another() {
     for config in small_networks() {
-        for regime in [Regime::Local, Regime::DeepSupervision] {
+        for regime in [
+            Regime::Local,
+            Regime::DeepSupervision,
+            Regime::LocalTogether,
+        ] {
             check_gradients(&config, regime);
         }
+    }
+}
+
+/// All that the network can have: tokens are not drawn into images.
+fn branches_of(config: &ImageModelConfig) -> Branches {
+    let can_draw = matches!(config.name.family(), Family::Residual(..));
+    Branches {
+        similarity: true,
+        reconstruction: if can_draw { [2.0, 1.0] } else { [0.0; 2] },
+        contrast: true,
     }
 }
 
 fn check_gradients(config: &ImageModelConfig, regime: Regime) {
     let device = Device::flex().autodiff();
     let network = drawn(config, 16, regime, &device);
-    let network = network.with_similarity(config.weights, Seed(1), &device);
+    let network = network.with_branches(branches_of(config), config.weights, Seed(1), &device);
     let (mut features, mut n_branches) = (image([2, 3, 1, 16, 16], &Device::flex()), 0);
+    let input = Tensor::from_inner(features.clone());
     for (number, block) in network.blocks.iter().enumerate() {
         let pass = TrainingPass::new(Seed(1), 0, [0, 1].into());
         let mut pass = Pass::Training(pass);
         let of_heads = block.forward_to_heads(Tensor::from_inner(features), &mut pass);
         features = of_heads[of_heads.len() - 1].clone().inner();
-        let said = block.said(of_heads, &mut pass).into_iter();
+        let said = block.said(of_heads, &input, &mut pass).into_iter();
         let losses = said.map(|said| {
-            let loss = said.outputs.square().sum();
-            match said.similarity {
-                Some(similarity) => {
-                    n_branches += 1;
-                    loss + similarity.square().sum()
-                }
-                None => loss,
-            }
+            n_branches += usize::from(said.similarity.is_some());
+            let branches = [
+                said.similarity.map(|alike| alike.square().sum()),
+                said.directions
+                    .map(|directions| directions.slice_dim(1, 0..9).sum()),
+                said.reconstruction,
+            ];
+            let branches = branches.into_iter().flatten();
+            branches.fold(said.outputs.square().sum(), |sum, loss| sum + loss)
         });
         let loss = losses.reduce(|sum, loss| sum + loss).unwrap();
         let gradients = loss.backward();
@@ -325,7 +343,7 @@ fn statistics_of_normalization_reach_the_layer_that_met_them_in_heads_and_trunk_
     let input = || Tensor::from_inner(image([3, 3, 1, 16, 16], &Device::flex()));
     let mut pass = Pass::Training(TrainingPass::new(Seed(1), 0, [0, 1, 2].into()));
     let of_heads = block.forward_to_heads(input(), &mut pass);
-    let in_training = block.said(of_heads, &mut pass);
+    let in_training = block.said(of_heads, &input(), &mut pass);
     let block = block.absorb(pass.into_statistics());
     let (in_inference, _) = block.answers(input());
     assert_eq!(in_inference.len(), 4);
@@ -363,6 +381,182 @@ fn features_are_what_the_last_head_reads_and_are_the_same_in_every_regime() {
     }
 }
 
+/// Gradients of a block by name, for the sum of the squares of what its heads say.
+fn gradients_of(block: &Block, features: &Tensor<5>) -> (Vec<(String, Vec<f32>)>, Tensor<5>) {
+    struct Collector<'a>(&'a Gradients, Vec<String>, Vec<(String, Vec<f32>)>);
+    impl ModuleVisitor for Collector<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.1.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.1.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad(self.0) {
+                let values = gradient.into_data().try_into_vec().unwrap();
+                self.2.push((self.1.join("."), values));
+            }
+        }
+    }
+    let mut pass = Pass::Training(TrainingPass::new(Seed(1), 0, [0, 1].into()));
+    let of_heads = block.forward_to_heads(features.clone(), &mut pass);
+    let handed_on = of_heads[of_heads.len() - 1].clone().inner();
+    let said = block.said(of_heads, features, &mut pass).into_iter();
+    let losses = said.map(|said| said.outputs.square().sum());
+    let gradients = losses.reduce(|sum, loss| sum + loss).unwrap().backward();
+    let mut collector = Collector(&gradients, Vec::new(), Vec::new());
+    block.visit(&mut collector);
+    (collector.2, handed_on)
+}
+
+#[test]
+fn local_training_of_all_blocks_as_one_has_the_gradients_of_local_training() {
+    let mut config = config(ImageModelName::ResNet18, ImageStem::Cifar);
+    config.width = 0.0625;
+    let device = Device::flex().autodiff();
+    let of = |regime| drawn(&config, 16, regime, &device);
+    let input = image([2, 3, 1, 16, 16], &Device::flex());
+    let together = of(Regime::LocalTogether);
+    let (of_one, _) = gradients_of(&together.blocks[0], &Tensor::from_inner(input.clone()));
+    let (mut features, mut of_all) = (input, Vec::new());
+    for block in &of(Regime::Local).blocks {
+        let (gradients, handed_on) = gradients_of(block, &Tensor::from_inner(features));
+        features = handed_on;
+        of_all.extend(gradients);
+    }
+    // The names differ by the block: trunk and heads are told apart by their values alone.
+    let sorted = |gradients: Vec<(String, Vec<f32>)>| {
+        let mut values: Vec<Vec<f32>> = gradients.into_iter().map(|(_, v)| v).collect();
+        values.sort_by(|a, b| a.len().cmp(&b.len()).then(a[0].total_cmp(&b[0])));
+        values
+    };
+    assert_eq!(sorted(of_one), sorted(of_all));
+}
+
+#[test]
+fn a_momentum_head_has_a_trained_copy_of_the_next_unit_and_a_slow_one_that_follows_it() {
+    let mut config = config(ImageModelName::ResNet18, ImageStem::Cifar);
+    config.width = 0.0625;
+    config.head = HeadKind::Momentum { decay: 0.75 };
+    let device = Device::flex().autodiff();
+    let network = drawn(&config, 16, Regime::LocalTogether, &device);
+    let [block] = <[Block; 1]>::try_from(network.blocks).unwrap();
+    let start = parameters::take(&block);
+    let name = |place: &str| format!("inner.0.{place}");
+    let (slow, next): (Vec<_>, Vec<_>) = {
+        let of = |prefix: &str| -> Vec<String> {
+            let names = start.keys().filter(|name| name.starts_with(prefix));
+            names.cloned().collect()
+        };
+        // Stage 2 begins with unit 3.
+        (of(&name("head.slow.0.")), of("units.3."))
+    };
+    assert_eq!(slow.len(), next.len());
+    for (slow, next) in slow.iter().zip(&next) {
+        assert_eq!(start[slow], start[next], "{slow} starts as {next}");
+    }
+    let copies: Vec<_> = start
+        .keys()
+        .filter(|n| n.starts_with(&name("head.copies.0.")))
+        .collect();
+    assert_eq!(copies.len(), slow.len());
+
+    let input = Tensor::from_inner(image([2, 3, 1, 16, 16], &Device::flex()));
+    let (gradients, _) = gradients_of(&block, &input);
+    let moved = |prefix: &str| gradients.iter().any(|(name, _)| name.starts_with(prefix));
+    assert!(moved("inner.0.head.copies.") && !moved("inner.0.head.slow."));
+
+    let mut changed = start.clone();
+    for name in &next {
+        let values: Vec<f32> = changed[name].try_to_vec::<f32>().unwrap();
+        let values = values.into_iter().map(|v| v + 1.0).collect::<Vec<f32>>();
+        let shape = changed[name].shape().clone();
+        changed.insert(name.clone(), TensorData::new(values, shape));
+    }
+    let followed = parameters::take(&parameters::put(block, changed).unwrap().followed());
+    for (slow, next) in slow.iter().zip(&next) {
+        let by = if next.contains("running_") { 0.0 } else { 0.25 };
+        let before = start[slow].try_to_vec::<f32>().unwrap();
+        let after = followed[slow].try_to_vec::<f32>().unwrap();
+        let apart = before.iter().zip(&after).map(|(a, b)| (b - a - by).abs());
+        assert!(apart.fold(0.0, f32::max) < 1e-6, "{slow}");
+    }
+}
+
+#[test]
+fn a_network_of_steps_says_the_same_step_by_step_as_its_formula() {
+    // Block t says û from the image and z; z = a·û + b·z from z = 0.
+    let mut config = config(ImageModelName::ResNet18, ImageStem::Cifar);
+    config.width = 0.0625;
+    let device = Device::flex();
+    let network = drawn(&config, 16, Regime::NoProp { blocks: 3 }, &device);
+    assert_eq!((network.blocks.len(), network.n_heads()), (3, 3));
+    let input = image([2, 3, 1, 16, 16], &device);
+    let mut code = Tensor::<2>::zeros([2, 10], &device);
+    for (block, said) in network.blocks.iter().zip(network.outputs(input.clone())) {
+        let expected = block.outputs_with_code(input.clone(), code.clone(), &mut Pass::Inference);
+        let apart: f32 = (expected.clone() - said).abs().max().into_scalar();
+        assert!(apart < 1e-5, "{apart}");
+        let step = block.denoising().unwrap();
+        code = step.next(code, expected);
+    }
+    let first = network.blocks[0].units[0].layers()[0].weight().compose();
+    let second = network.blocks[1].units[0].layers()[0].weight().compose();
+    assert!(
+        first.into_data() != second.into_data(),
+        "each draws its own"
+    );
+}
+
+#[test]
+fn answers_by_goodness_are_those_of_a_pass_for_each_label() {
+    let mut config = config(ImageModelName::ResNet18, ImageStem::Cifar);
+    config.width = 0.0625;
+    let device = Device::flex();
+    let network = drawn(&config, 16, Regime::ForwardForward, &device);
+    let block = &network.blocks[0];
+    let input = image([2, 3, 1, 16, 16], &device);
+    let said: Vec<f32> = network.outputs(input.clone())[0]
+        .to_data()
+        .try_into_vec()
+        .unwrap();
+    for label in [0, 7] {
+        let written = block
+            .goodness()
+            .unwrap()
+            .written(input.clone(), &[label; 2]);
+        // Unit by unit, by the mean square of features that are divided by their length.
+        let mut features = written;
+        let mut sums = [0.0; 2];
+        for (number, unit) in block.units.iter().enumerate() {
+            features = unit.forward(features, &mut Pass::Inference);
+            let values: Vec<f32> = features.to_data().try_into_vec().unwrap();
+            let n = values.len() / 2;
+            let goodness: Vec<f32> = values
+                .chunks(n)
+                .map(|v| v.iter().map(|v| v * v).sum::<f32>() / n as f32)
+                .collect();
+            let scaled: Vec<f32> = values
+                .iter()
+                .enumerate()
+                .map(|(i, v)| v / goodness[i / n].sqrt())
+                .collect();
+            features = Tensor::from_data(TensorData::new(scaled, features.dims()), &device);
+            if number > 0 {
+                sums = [sums[0] + goodness[0], sums[1] + goodness[1]];
+            }
+        }
+        for member in 0..2 {
+            let found = said[member * 10 + label];
+            assert!(
+                (found - sums[member]).abs() < 1e-3 * sums[member],
+                "{found} {}",
+                sums[member]
+            );
+        }
+    }
+}
+
 #[test]
 fn folding_keeps_the_function_and_drops_what_only_trains() {
     for config in small_networks() {
@@ -373,7 +567,8 @@ fn folding_keeps_the_function_and_drops_what_only_trains() {
                 network.fold().tensors().into_keys().collect()
             };
             let names = tensors(&plain);
-            let network = plain.with_similarity(config.weights, Seed(1), &device);
+            let branches = branches_of(&config);
+            let network = plain.with_branches(branches, config.weights, Seed(1), &device);
             assert_eq!(tensors(&network), names);
             let input = image([1, 3, 1, 16, 16], &device);
             let folded = network.fold().outputs(input.clone());

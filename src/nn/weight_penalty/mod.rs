@@ -27,13 +27,17 @@ pub enum WeightPenalty {
     /// The square of the spectral norm of WᵀW − I: Bansal, Chen & Wang, "Can We Gain More from Orthogonality Regularizations
     /// in Training Deep CNNs?" (NeurIPS 2018, arXiv 1810.09102), section 2.2; see `srip::spectral_norm`. All layers,
     /// heads included.
-    ///
-    /// The published recipe lowers the factor in steps to 0 over the first half of the training; here it stays.
     Srip {
         /// Factor; the published code begins with 0.01 on small images and 1e-6 on ImageNet.
         weight: f64,
+        /// Whether it falls in steps to 0 over the training, as published, see [`SRIP_FALLS`].
+        #[serde(default)]
+        falls: bool,
     },
 }
+
+/// Shares of the training after which the factor of SRIP is the published one times this: epochs 20, 50, 70 and 120 of 200.
+pub const SRIP_FALLS: [(f64, f64); 4] = [(0.1, 1e-3), (0.25, 1e-4), (0.35, 1e-6), (0.6, 0.0)];
 
 /// The layers of a block, and what names the draws of a step.
 pub struct Penalized<'a> {
@@ -47,6 +51,8 @@ pub struct Penalized<'a> {
     pub seed: Seed,
     /// Step of the run.
     pub step: u64,
+    /// Share of the training that is over, 0 to 1.
+    pub done: f64,
 }
 
 impl WeightPenalty {
@@ -54,7 +60,9 @@ impl WeightPenalty {
     pub fn is_valid(self) -> bool {
         match self {
             Self::None => true,
-            Self::Ocnn { weight } | Self::Srip { weight } => weight.is_finite() && weight >= 0.0,
+            Self::Ocnn { weight } | Self::Srip { weight, .. } => {
+                weight.is_finite() && weight >= 0.0
+            }
         }
     }
 
@@ -71,7 +79,13 @@ impl WeightPenalty {
                 });
                 (weight, distances.collect())
             }
-            Self::Srip { weight } => {
+            Self::Srip { weight, falls } => {
+                let passed = |(share, _): &&(f64, f64)| falls && block.done >= *share;
+                let fallen = SRIP_FALLS.iter().rfind(passed);
+                let weight = weight * fallen.map_or(1.0, |(_, factor)| *factor);
+                if weight == 0.0 {
+                    return None;
+                }
                 let layers = block.of_units.iter().chain(&block.of_heads).enumerate();
                 let squares = layers.map(|(number, layer)| {
                     let key = [block.step, block.first_unit as u64, number as u64];
@@ -111,6 +125,10 @@ mod tests {
     use burn::tensor::Device;
 
     fn value(penalty: WeightPenalty, first_unit: usize, step: u64) -> Option<f32> {
+        value_after(penalty, first_unit, step, 0.0)
+    }
+
+    fn value_after(penalty: WeightPenalty, first_unit: usize, step: u64, done: f64) -> Option<f32> {
         let device = Device::flex();
         let mut rng = Seed(3).stream(Purpose::Initialization, &[0]);
         let shape = |channels| Conv3dShape::even(Extent::Image, channels, 3, 1, 1);
@@ -123,6 +141,7 @@ mod tests {
             first_unit,
             seed: Seed(1),
             step,
+            done,
         };
         Some(penalty.of(&block)?.into_scalar())
     }
@@ -137,13 +156,32 @@ mod tests {
     #[test]
     fn the_factor_multiplies_and_none_is_nothing() {
         assert_eq!(value(WeightPenalty::None, 0, 0), None);
-        let of = |weight| value(WeightPenalty::Srip { weight }, 0, 5).unwrap();
+        let of = |weight| value(srip(weight, false), 0, 5).unwrap();
         assert!((of(0.5) - 0.5 * of(1.0)).abs() < 1e-5 * of(1.0));
+    }
+
+    fn srip(weight: f64, falls: bool) -> WeightPenalty {
+        WeightPenalty::Srip { weight, falls }
+    }
+
+    #[test]
+    fn the_factor_of_srip_falls_in_steps_to_nothing_where_it_is_to() {
+        let after = |done| value_after(srip(1.0, true), 0, 5, done);
+        let whole = after(0.0).unwrap();
+        for (done, factor) in [(0.09, 1.0), (0.1, 1e-3), (0.3, 1e-4), (0.5, 1e-6)] {
+            let found = after(done).unwrap();
+            assert!(
+                (found / whole - factor).abs() < 1e-4 * factor,
+                "{done}: {found}"
+            );
+        }
+        assert_eq!(after(0.6), None);
+        assert_eq!(value_after(srip(1.0, false), 0, 5, 0.9), Some(whole));
     }
 
     #[test]
     fn power_iteration_draws_anew_at_each_step_and_the_same_at_the_same() {
-        let at = |step| value(WeightPenalty::Srip { weight: 1.0 }, 0, step).unwrap();
+        let at = |step| value(srip(1.0, false), 0, step).unwrap();
         assert_eq!(at(4), at(4));
         assert_ne!(at(4), at(5));
     }

@@ -1,19 +1,26 @@
 //! How rows of a table are named: method, blocks and heads.
 
-use super::super::config::VisionConfig;
 use crate::config::method::Method;
+use crate::config::train::TrainSection;
+use crate::models::head::HeadKind;
 use crate::models::{Cuts, NamedCuts, Regime};
 use crate::nn::weight::WeightForm;
 use crate::nn::weight_penalty::WeightPenalty;
 
 /// A method whose name says more than form, regime and penalty do, as its paper calls it.
-pub(super) fn of_method(method: Method) -> Option<&'static str> {
+pub(crate) fn of_method(method: Method) -> Option<&'static str> {
     match method {
         Method::Bwbpf => Some("BWBPF"),
         Method::MonoForward => Some("Mono-Forward"),
         Method::Dgl => Some("DGL"),
         Method::Predsim => Some("predsim"),
         Method::Auglocal => Some("AugLocal"),
+        Method::Infopro => Some("InfoPro"),
+        Method::InfoproContrast => Some("InfoPro, contrast"),
+        Method::Man => Some("MAN"),
+        Method::Bll => Some("BLL"),
+        Method::ForwardForward => Some("Forward-Forward"),
+        Method::NoProp => Some("NoProp-DT"),
         Method::Dfa => Some("DFA"),
         Method::Dropcov => Some("DropCov"),
         Method::Custom
@@ -28,27 +35,31 @@ pub(super) fn of_method(method: Method) -> Option<&'static str> {
 }
 
 /// Its own name, or form of the weights and regime as the paper calls them.
-pub(super) fn method(config: &VisionConfig) -> &'static str {
-    if let Some(name) = of_method(config.train.method) {
+pub(crate) fn method<L>(train: &TrainSection<L>, weights: WeightForm) -> &'static str {
+    if let Some(name) = of_method(train.method) {
         return name;
     }
-    match (config.model.weights, config.train.regime) {
-        (WeightForm::Dense, Regime::Backprop) => match config.train.penalty {
+    match (weights, train.regime) {
+        (WeightForm::Dense, Regime::Backprop) => match train.penalty {
             WeightPenalty::None => "BP",
             WeightPenalty::Ocnn { .. } => "OCNN",
             WeightPenalty::Srip { .. } => "SRIP",
         },
         (WeightForm::Eigen, Regime::Backprop) => "ENN",
         (WeightForm::EigenFilters { .. }, Regime::Backprop) => "DeCEF",
-        (WeightForm::EigenFilters { .. }, Regime::Local) => "local, eigen filters",
+        (WeightForm::EigenFilters { .. }, Regime::Local | Regime::LocalTogether) => {
+            "local, eigen filters"
+        }
         (WeightForm::EigenFilters { .. }, Regime::DeepSupervision) => {
             "deep supervision, eigen filters"
         }
         (WeightForm::EigenFilters { .. }, Regime::DirectFeedback) => {
             "direct feedback, eigen filters"
         }
-        (WeightForm::Dense, Regime::Local) => "local, dense",
-        (WeightForm::Eigen, Regime::Local) => "ENN-ℓ",
+        (WeightForm::Dense, Regime::Local | Regime::LocalTogether) => "local, dense",
+        (WeightForm::Eigen, Regime::Local | Regime::LocalTogether) => "ENN-ℓ",
+        (_, Regime::ForwardForward) => "Forward-Forward",
+        (_, Regime::NoProp { .. }) => "NoProp",
         (WeightForm::Dense, Regime::DeepSupervision) => "deep supervision, dense",
         (WeightForm::Eigen, Regime::DeepSupervision) => "deep supervision, eigen",
         (WeightForm::Dense, Regime::DirectFeedback) => "direct feedback, dense",
@@ -57,7 +68,7 @@ pub(super) fn method(config: &VisionConfig) -> &'static str {
 }
 
 /// Backprop first, then what gives it up.
-pub(super) fn order_of(method: &str) -> usize {
+pub(crate) fn order_of(method: &str) -> usize {
     let known = [
         "BP",
         "OCNN",
@@ -72,7 +83,13 @@ pub(super) fn order_of(method: &str) -> usize {
         "DGL",
         "predsim",
         "AugLocal",
+        "InfoPro",
+        "InfoPro, contrast",
+        "MAN",
+        "BLL",
         "DFA",
+        "Forward-Forward",
+        "NoProp-DT",
         "local, dense",
         "ENN-ℓ",
     ];
@@ -83,11 +100,13 @@ pub(super) fn order_of(method: &str) -> usize {
 }
 
 /// Where the network is cut, and the heads of its blocks; nothing where it has one head.
-pub(super) fn blocks_of(config: &VisionConfig) -> String {
-    match (config.train.regime, &config.model.cuts) {
-        (Regime::Backprop | Regime::DirectFeedback, _) => String::new(),
-        (_, Cuts::Named(name)) => format!("{} ({})", name_of(*name), heads_of(config)),
-        (_, Cuts::Before(cuts)) => format!("{cuts:?} ({})", heads_of(config)),
+pub(crate) fn blocks_of<L>(train: &TrainSection<L>, cuts: &Cuts, head: HeadKind) -> String {
+    let heads = heads_of(train, head);
+    match (train.regime, cuts) {
+        (Regime::NoProp { blocks }, _) => format!("{blocks} steps"),
+        (regime, _) if !regime.is_cut() => String::new(),
+        (_, Cuts::Named(name)) => format!("{} ({heads})", name_of(*name)),
+        (_, Cuts::Before(cuts)) => format!("{cuts:?} ({heads})"),
     }
 }
 
@@ -100,17 +119,24 @@ fn name_of(cuts: NamedCuts) -> &'static str {
 }
 
 /// The heads that only train, and what they learn besides the classes.
-fn heads_of(config: &VisionConfig) -> String {
-    let heads = config.model.head.title();
-    let auxiliary = config.train.auxiliary;
-    let similarity = match auxiliary.similarity {
-        0.0 => String::new(),
-        share => format!(", similarity {share}"),
-    };
-    match config.train.regime {
-        Regime::DeepSupervision if auxiliary.weight != 1.0 => {
-            format!("{heads}{similarity}, weight {}", auxiliary.weight)
-        }
-        _ => format!("{heads}{similarity}"),
+fn heads_of<L>(train: &TrainSection<L>, head: HeadKind) -> String {
+    let auxiliary = train.auxiliary;
+    let mut parts = vec![head.title()];
+    if auxiliary.similarity > 0.0 {
+        parts.push(format!("similarity {}", auxiliary.similarity));
     }
+    if auxiliary.reconstruction != [0.0; 2] {
+        let [first, last] = auxiliary.reconstruction;
+        parts.push(format!("reconstruction {first} to {last}"));
+    }
+    if auxiliary.contrast > 0.0 {
+        parts.push(format!("contrast {}", auxiliary.contrast));
+    }
+    if train.replay > 0 {
+        parts.push(format!("replay {}", train.replay));
+    }
+    if train.regime == Regime::DeepSupervision && auxiliary.weight != 1.0 {
+        parts.push(format!("weight {}", auxiliary.weight));
+    }
+    parts.join(", ")
 }

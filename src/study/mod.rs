@@ -1,19 +1,31 @@
-//! A study: runs that differ in a few settings and in their seeds, each in a folder of its own under one folder.
+//! Studies: runs that differ in a few settings and in their seeds, each in a folder of its own under one folder.
 //!
 //! ```text
 //! STUDY/
 //!   dense_backprop_seed-1/     a run folder, named after what varies
 //!   dense_local_seed-1/
 //!   …
+//!   tuning.csv                 values of a tuned key with their validation errors
+//!   table.md  table.csv        a row for each combination of settings
 //! ```
 //!
 //! The runs of one seed come before those of the next, so that a study which is not done yet compares alike many of each.
+//! Configs of any kind can be studied ([`recipe::StudyConfig`]); how a run is trained, nothing here knows.
 
+pub mod ages;
+pub mod cost;
+pub(crate) mod figures;
+pub(crate) mod names;
+pub mod recipe;
+pub(crate) mod settings;
+pub mod tuning;
+
+use std::fmt;
 use std::str::FromStr;
 
-use super::config::VisionConfig;
 use crate::Error;
 use crate::engine::seed::Seed;
+use recipe::StudyConfig;
 
 /// One or more changes of a config that belong together, such as `train.regime=local; model.head=gap-linear`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,13 +35,30 @@ pub struct Variant(Vec<String>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variation(Vec<String>);
 
+/// What a study tries.
+#[derive(Clone, Debug)]
+pub struct Grid<'a> {
+    /// Keys with values, of which all combinations are tried.
+    pub variations: &'a [Variation],
+    /// Changes that belong together, each with every combination; none: as if there were one without changes.
+    pub variants: &'a [Variant],
+    /// Values of a key, or other changes, of which the best is sought for each combination; none: nothing is tuned.
+    pub tuned: Vec<Variant>,
+    /// Seeds that everything is tried with.
+    pub seeds: Vec<Seed>,
+}
+
 /// A run of a study.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StudyRun {
+pub struct StudyRun<C> {
     /// Name of its folder.
     pub name: String,
+    /// Its changes of the config without that of the tuned key, such as `model.weights=dense; train.regime=local`.
+    pub combination: String,
+    /// Its change of what is tuned; empty where nothing is.
+    pub tuned: String,
     /// Its whole config.
-    pub config: VisionConfig,
+    pub config: C,
 }
 
 impl FromStr for Variant {
@@ -64,7 +93,31 @@ impl FromStr for Variation {
     }
 }
 
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+impl Variant {
+    /// Changes of a config.
+    pub fn of(changes: impl IntoIterator<Item = String>) -> Self {
+        Self(changes.into_iter().collect())
+    }
+
+    /// What is changed, as `--set` takes it.
+    pub fn changes(&self) -> &[String] {
+        &self.0
+    }
+}
+
 impl Variation {
+    /// Each value by itself.
+    pub fn variants(&self) -> Vec<Variant> {
+        let each = self.0.iter();
+        each.map(|change| Variant(vec![change.clone()])).collect()
+    }
+
     /// A key with values as TOML writes them.
     pub fn of(key: &str, values: impl IntoIterator<Item = String>) -> Self {
         let changes = values.into_iter().map(|value| format!("{key}={value}"));
@@ -86,48 +139,57 @@ pub fn even_cuts(n_units: usize, n_blocks: usize) -> Result<Vec<usize>, Error> {
     Ok((1..n_blocks).map(|i| i * n_units / n_blocks).collect())
 }
 
-/// All runs of a study: each combination of the variations with each variant (or none, if there are none) and each seed.
-/// `config` makes a config of changes.
+/// All runs of a study: each combination of the variations with each variant, each value of the tuned key and each seed.
+/// `config` makes a config of changes; those of a variant come last, after that of the tuned key.
 ///
 /// # Errors
 /// [`Error::Config`] where a change cannot be, or two runs would have one name.
-pub fn runs(
-    variations: &[Variation],
-    variants: &[Variant],
-    seeds: &[Seed],
-    config: impl Fn(&[String]) -> Result<VisionConfig, Error>,
-) -> Result<Vec<StudyRun>, Error> {
-    let mut combinations: Vec<Vec<String>> = vec![Vec::new()];
-    for Variation(values) in variations {
-        let longer = combinations.iter().flat_map(|known| {
+pub fn runs<C: StudyConfig>(
+    grid: &Grid<'_>,
+    config: impl Fn(&[String]) -> Result<C, Error>,
+) -> Result<Vec<StudyRun<C>>, Error> {
+    let mut values: Vec<Vec<String>> = vec![Vec::new()];
+    for Variation(of_key) in grid.variations {
+        let longer = values.iter().flat_map(|known| {
             let with = |change: &String| [known.clone(), vec![change.clone()]].concat();
-            values.iter().map(with)
+            of_key.iter().map(with)
         });
-        combinations = longer.collect();
+        values = longer.collect();
     }
-    if !variants.is_empty() {
-        let longer = combinations.iter().flat_map(|known| {
-            let with = |Variant(changes): &Variant| [known.clone(), changes.clone()].concat();
-            variants.iter().map(with)
-        });
-        combinations = longer.collect();
-    }
-    let mut runs: Vec<StudyRun> = Vec::with_capacity(combinations.len() * seeds.len());
-    for seed in seeds {
-        for changes in &combinations {
-            let name = name_of(changes, *seed);
-            if runs.iter().any(|run| run.name == name) {
-                return Err(Error::Config {
-                    key: "study".into(),
-                    message: format!("two runs would be called `{name}`"),
-                });
+    let (tuned, variants) = (or_unchanged(&grid.tuned), or_unchanged(grid.variants));
+    let mut runs: Vec<StudyRun<C>> = Vec::new();
+    for seed in &grid.seeds {
+        for values in &values {
+            for tuned in &tuned {
+                for variant in &variants {
+                    let changes = [values.as_slice(), &tuned.0, &variant.0].concat();
+                    let name = name_of(&changes, *seed);
+                    if runs.iter().any(|run| run.name == name) {
+                        return Err(Error::Config {
+                            key: "study".into(),
+                            message: format!("two runs would be called `{name}`"),
+                        });
+                    }
+                    runs.push(StudyRun {
+                        name,
+                        combination: [values.as_slice(), &variant.0].concat().join("; "),
+                        tuned: tuned.to_string(),
+                        config: config(&changes)?.with_seed(*seed),
+                    });
+                }
             }
-            let mut config = config(changes)?;
-            config.train.seed = *seed;
-            runs.push(StudyRun { name, config });
         }
     }
     Ok(runs)
+}
+
+/// Of nothing to try, one that changes nothing.
+fn or_unchanged(variants: &[Variant]) -> Vec<Variant> {
+    if variants.is_empty() {
+        vec![Variant(Vec::new())]
+    } else {
+        variants.to_vec()
+    }
 }
 
 /// `dense_local_augmented-depth-2_seed-1`.
@@ -154,7 +216,23 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    use crate::vision::config::VisionConfig;
+
     const SMALL: &str = include_str!("../../configs/vision/cifar10-resnet18-small.toml");
+
+    /// With seed 1, where no other is given.
+    fn grid<'a>(variations: &'a [Variation], variants: &'a [Variant]) -> Grid<'a> {
+        Grid {
+            variations,
+            variants,
+            tuned: Vec::new(),
+            seeds: vec![Seed(1)],
+        }
+    }
+
+    fn names(runs: &[StudyRun<VisionConfig>]) -> Vec<&str> {
+        runs.iter().map(|run| run.name.as_str()).collect()
+    }
 
     fn config(changes: &[String]) -> Result<VisionConfig, Error> {
         VisionConfig::parse(SMALL, Path::new("small.toml"), changes)
@@ -169,10 +247,14 @@ mod tests {
         ]
         .map(|text| text.parse().unwrap())
         .into();
-        let runs = runs(&[weights], &variants, &[Seed(1), Seed(2)], config).unwrap();
-        let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+        let weights = [weights];
+        let grid = Grid {
+            seeds: vec![Seed(1), Seed(2)],
+            ..grid(&weights, &variants)
+        };
+        let runs = runs(&grid, config).unwrap();
         assert_eq!(
-            names[..5],
+            names(&runs)[..5],
             [
                 "dense_backprop_seed-1",
                 "dense_local_augmented-depth-2_seed-1",
@@ -193,15 +275,38 @@ mod tests {
     }
 
     #[test]
+    fn a_tuned_key_names_folders_as_one_more_variation_before_the_variant() {
+        let method: Variation = "train.method=backprop|dgl".parse().unwrap();
+        let rate: Variation = "train.optimizer.learning_rate=5e-4|2e-3".parse().unwrap();
+        let head: Variant = "train.average=0.9".parse().unwrap();
+        let (varied, both, heads) = ([method.clone()], [method, rate.clone()], [head]);
+        let tuned = Grid {
+            tuned: rate.variants(),
+            ..grid(&varied, &heads)
+        };
+        let tuned = runs(&tuned, config).unwrap();
+        let varied = runs(&grid(&both, &heads), config).unwrap();
+        assert_eq!(names(&tuned)[1], "backprop_2e-3_0.9_seed-1");
+        assert_eq!(names(&tuned), names(&varied));
+        assert_eq!(tuned[1].config, varied[1].config);
+        assert_eq!(
+            tuned[1].combination,
+            "train.method=backprop; train.average=0.9"
+        );
+        assert_eq!(tuned[1].tuned, "train.optimizer.learning_rate=2e-3");
+        assert_eq!(varied[1].tuned, "");
+    }
+
+    #[test]
     fn what_is_no_change_and_runs_of_one_name_are_refused() {
         assert!("train.regime".parse::<Variant>().is_err());
         assert!(" ; ".parse::<Variant>().is_err());
         assert!("model.weights".parse::<Variation>().is_err());
         let twice: Variation = "train.epochs=1|1".parse().unwrap();
-        let refused = runs(&[twice], &[], &[Seed(1)], config).unwrap_err();
+        let refused = runs(&grid(&[twice], &[]), config).unwrap_err();
         assert!(refused.to_string().contains("1_seed-1"), "{refused}");
         let unknown: Variation = "train.wings=1|2".parse().unwrap();
-        let refused = runs(&[unknown], &[], &[Seed(1)], config).unwrap_err();
+        let refused = runs(&grid(&[unknown], &[]), config).unwrap_err();
         assert!(refused.to_string().contains("train.wings"), "{refused}");
     }
 
@@ -225,9 +330,8 @@ mod tests {
     fn a_variation_of_cuts_names_its_runs_after_them() {
         let values = [Vec::new(), vec![4], vec![3, 6]].map(|cuts: Vec<usize>| format!("{cuts:?}"));
         let cuts = Variation::of("model.cuts", values);
-        let runs = runs(&[cuts], &[], &[Seed(1)], config).unwrap();
-        let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
-        assert_eq!(names, ["none_seed-1", "4_seed-1", "3-6_seed-1"]);
+        let runs = runs(&grid(&[cuts], &[]), config).unwrap();
+        assert_eq!(names(&runs), ["none_seed-1", "4_seed-1", "3-6_seed-1"]);
         assert_eq!(
             runs[2].config.model.cuts,
             crate::models::Cuts::Before(vec![3, 6])

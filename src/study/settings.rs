@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::super::config::VisionConfig;
+use serde::Serialize;
 
 /// Keys of a config with their values, both as TOML writes them.
-pub(super) type Settings = BTreeMap<String, String>;
+pub(crate) type Settings = BTreeMap<String, String>;
 
-/// Keys that columns of their own show.
-const SHOWN: [&str; 10] = [
-    "data.dataset",
-    "model.name",
-    "model.width",
+/// Keys that columns of their own show in every table.
+const SHOWN: [&str; 7] = [
     "model.weights",
     "model.cuts",
     "model.head",
@@ -21,13 +18,20 @@ const SHOWN: [&str; 10] = [
     "train.regime",
 ];
 
-/// Those of a row that no column of its own shows; `config` is without what differs within the row.
-pub(super) fn settings(config: &VisionConfig) -> Settings {
+/// Those of a row that no column of its own shows, `shown` in this table besides the ones of every table; `config` is without
+/// what differs within the row.
+pub(crate) fn settings(config: &impl Serialize, shown: &[&str]) -> Settings {
     let mut settings = Settings::new();
     if let Ok(value) = toml::Value::try_from(config) {
         collect(String::new(), &value, &mut settings);
     }
-    settings.retain(|key, _| !SHOWN.iter().any(|shown| key.starts_with(shown)));
+    let is_shown = |key: &str| {
+        SHOWN
+            .iter()
+            .chain(shown)
+            .any(|shown| key.starts_with(shown))
+    };
+    settings.retain(|key, _| !is_shown(key));
     // A penalty has a key for its factor instead.
     settings.remove("train.penalty");
     settings
@@ -50,7 +54,7 @@ fn collect(key: String, value: &toml::Value, settings: &mut Settings) {
 }
 
 /// What of a row's settings not all rows have.
-pub(super) fn different(own: &Settings, all: &[Settings]) -> String {
+pub(crate) fn different(own: &Settings, all: &[Settings]) -> String {
     let differs =
         |(key, value): &(&String, &String)| all.iter().any(|other| other.get(*key) != Some(*value));
     let parts = own.iter().filter(differs);
