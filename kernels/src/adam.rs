@@ -22,6 +22,8 @@ pub struct Step {
     pub clip: f32,
     /// Memories of the mean gradient and of the mean squared gradient.
     pub betas: [f32; 2],
+    /// 1 − β of both: of a β near 1 too few digits are left in f32.
+    pub rests: [f32; 2],
     /// 1 − βⁿ of both, after n steps.
     pub corrections: [f32; 2],
     /// Is added to the root of the mean square.
@@ -76,6 +78,7 @@ impl Kernel for Update<'_> {
             decay,
             clip,
             betas: [beta1, beta2],
+            rests: [rest1, rest2],
             corrections: [of_first, of_second],
             epsilon,
         } = self.step;
@@ -85,8 +88,8 @@ impl Kernel for Update<'_> {
             self.moved.iter_mut().zip(read).zip(memories)
         {
             let gradient = gradient * clip;
-            *first = *first * beta1 + gradient * (1.0 - beta1);
-            *second = *second * beta2 + gradient * gradient * (1.0 - beta2);
+            *first = *first * beta1 + gradient * rest1;
+            *second = *second * beta2 + gradient * gradient * rest2;
             let root = (*second / of_second).sqrt() + epsilon;
             let change = *first / of_first / root * learning_rate + parameter * decay;
             *moved = parameter - change;
@@ -118,6 +121,7 @@ mod tests {
                 decay: 0.01,
                 clip: 0.5,
                 betas: [0.9, 0.99],
+                rests: [0.1, 0.01],
                 corrections: [0.9_f32, 0.99].map(|beta| 1.0 - beta.powi(number)),
                 epsilon: 1e-8,
             };
@@ -147,6 +151,7 @@ mod tests {
             decay: 0.0,
             clip: 1.0,
             betas: [0.9, 0.99],
+            rests: [0.1, 0.01],
             corrections: [0.1, 0.01],
             epsilon: 1e-8,
         };

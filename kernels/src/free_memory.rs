@@ -1,10 +1,7 @@
 //! Memory that the allocator keeps for later although nothing is in it.
 
-use crate::recycling;
-
 /// Gives it back to the system, as far as the allocator can (glibc; elsewhere nothing happens). What is in use stays as it is.
 pub fn give_back() {
-    recycling::give_back();
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // SAFETY: the allocator gives up pages in which nothing is allocated, under locks of its own.

@@ -17,13 +17,6 @@ pub(crate) fn with_capacity<T>(len: usize) -> Vec<T> {
     array
 }
 
-/// Asks for large pages for a block that nobody has touched yet; nothing for a null pointer.
-pub(crate) fn wanted(start: *const u8, bytes: usize) {
-    if !start.is_null() {
-        advise(start, bytes);
-    }
-}
-
 #[cfg(target_os = "linux")]
 fn advise(start: *const u8, bytes: usize) {
     const PAGE: usize = 4096;

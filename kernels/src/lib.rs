@@ -20,5 +20,4 @@ pub mod max_pool3d;
 pub mod norm_relu;
 mod output;
 pub mod peak;
-pub mod recycling;
 mod sums;

@@ -228,6 +228,7 @@ impl Optimizer {
             decay: (learning_rate * self.decay(name)) as f32,
             clip: clip as f32,
             betas: betas.map(|beta| beta as f32),
+            rests: betas.map(|beta| (1.0 - beta) as f32),
             corrections: betas.map(|beta| (1.0 - beta.powi(self.n_steps as i32)) as f32),
             epsilon: config.epsilon as f32,
         };

@@ -29,6 +29,9 @@ fn open_with(params: ViewerParams) -> Window {
     let mut params = Some(params);
     let mut window = Harness::builder()
         .with_size(Vec2::new(1400.0, 900.0))
+        // The threads of loading and saving ask for a frame whenever they are done, so that a window settles a few steps
+        // later on a slow machine; one that never settles still fails.
+        .with_max_steps(64)
         .build_ui_state(
             move |ui, state: &mut Option<Viewer>| {
                 let viewer = state
