@@ -52,11 +52,7 @@ impl Sizes {
     }
 
     /// The same as places to write to.
-    fn rows<'o>(
-        self,
-        image: &'o mut [MaybeUninit<f32>],
-        head: usize,
-    ) -> Vec<&'o mut [MaybeUninit<f32>]> {
+    fn rows(self, image: &mut [MaybeUninit<f32>], head: usize) -> Vec<&mut [MaybeUninit<f32>]> {
         let tokens = image.chunks_mut(self.width());
         let channels = head * self.channels..(head + 1) * self.channels;
         tokens.map(|token| &mut token[channels.clone()]).collect()

@@ -12,7 +12,7 @@ const LEAST: f32 = -86.9;
 /// Above, it is infinite.
 const MOST: f32 = 88.7;
 /// ln 2 as two numbers, the first with few digits so that its multiples are exact.
-const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
 
 /// eˣ, to about 1e-7 of itself; 0 where it is less than 2e-38, and NaN for NaN.
 ///
@@ -29,7 +29,7 @@ pub(crate) fn exp(x: f32) -> f32 {
         8.333_452e-3,
         4.166_579_6e-2,
         1.666_666_5e-1,
-        5.000_000_1e-1,
+        0.5,
     ] {
         sum = sum * r + coefficient;
     }

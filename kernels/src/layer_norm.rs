@@ -46,7 +46,7 @@ pub fn forward(input: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) -> Vec<
                 beta,
                 epsilon,
                 to,
-            })
+            });
         });
     };
     // SAFETY: the parts cover all rows, and each is written whole.

@@ -269,7 +269,7 @@ impl Task<'_> {
             let [of_g, of_products] = totals[number];
             Slope {
                 constant: (of_g / n) as f32,
-                slope: (of_products / n / deviation.powi(2)) as f32,
+                per_unit: (of_products / n / deviation.powi(2)) as f32,
                 of_gamma: (of_products / deviation) as f32,
                 of_beta: of_g as f32,
             }
@@ -354,7 +354,7 @@ impl Line {
 #[derive(Clone, Copy)]
 struct Slope {
     constant: f32,
-    slope: f32,
+    per_unit: f32,
     of_gamma: f32,
     of_beta: f32,
 }
@@ -500,8 +500,9 @@ impl Kernel for InputGradient<'_> {
             .zip(self.g.chunks_exact(voxels).zip(self.x.chunks_exact(voxels)))
             .zip(self.lines.iter().zip(self.slopes));
         for ((to, (g, x)), (line, slope)) in channels {
-            let of =
-                |g: f32, x: f32| (g - slope.constant - (x - line.mean) * slope.slope) * line.scale;
+            let of = |g: f32, x: f32| {
+                (g - slope.constant - (x - line.mean) * slope.per_unit) * line.scale
+            };
             let places = to.iter_mut().zip(g.iter().zip(x));
             if self.relu {
                 for (to, (g, x)) in places {

@@ -1,5 +1,9 @@
 //! Batch normalization and what follows it in a residual unit, a shortcut that is added and ReLU, as one operation of the
 //! framework on the CPU: memory is gone through once for what the separate operations take a dozen times.
+#![expect(
+    clippy::too_many_arguments,
+    reason = "operations take tensors one by one"
+)]
 
 use brainage_kernels::batch_norm::Channels;
 use brainage_kernels::norm_relu::{self as kernel, Given, Then};
@@ -85,10 +89,6 @@ trait NormGivenBackend: Backend {
         relu: bool,
     ) -> FloatTensor<Self>;
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "operations take tensors one by one"
-    )]
     fn norm_given_add(
         input: FloatTensor<Self>,
         mean: FloatTensor<Self>,
@@ -187,11 +187,6 @@ trait NormThenBackend: Backend {
 
     /// Gradients of input, scale, shift and shortcut; the last is one of nothing where none was added. `given` holds
     /// input and values, `of` the batch's mean and variance, scale and shift.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "operations take tensors one by one"
-    )]
-    #[expect(clippy::type_complexity, reason = "operations give tensors one by one")]
     fn norm_gradients(
         gradient: FloatTensor<Self>,
         input: FloatTensor<Self>,

@@ -97,7 +97,11 @@ impl Kernel for Product<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         let [k, n] = self.right.shape;
-        let mut copied = [0.0; COPIED];
+        let mut copied = if self.lies_badly {
+            vec![0.0; COPIED]
+        } else {
+            Vec::new()
+        };
         // Without products there is still a start.
         let chain = k.div_ceil(k.div_ceil(CHAIN).max(1)).max(1);
         for first in (0..k.max(1)).step_by(chain) {
@@ -105,7 +109,7 @@ impl Kernel for Product<'_, '_> {
             for column in (0..n).step_by(VECTORS * S::LANES) {
                 let len = (n - column).min(VECTORS * S::LANES);
                 let mut right = (self.right.at(terms.start, column), self.right.strides[0]);
-                if self.lies_badly && VECTORS * S::LANES * terms.len() <= COPIED {
+                if VECTORS * S::LANES * terms.len() <= copied.len() {
                     for (to, term) in copied
                         .chunks_exact_mut(VECTORS * S::LANES)
                         .zip(terms.clone())
@@ -235,10 +239,11 @@ impl<const M: usize> Tile<'_, M> {
             }
             for (n, sum) in sums.iter().enumerate() {
                 let to = to.wrapping_add(n * S::LANES);
-                // SAFETY: the row has N vectors, of which the last may be a part.
                 if n + 1 < N {
+                    // SAFETY: the row has N vectors, this one whole.
                     unsafe { simd.store(to, *sum) };
                 } else {
+                    // SAFETY: of the last vector the row has as many numbers as the mask.
                     unsafe { simd.store_masked(to, last, *sum) };
                 }
             }
@@ -260,10 +265,11 @@ impl<const M: usize> Tile<'_, M> {
             let mut vectors = [simd.splat(0.0); N];
             for (n, vector) in vectors.iter_mut().enumerate() {
                 let from = right.wrapping_add(n * S::LANES);
-                // SAFETY: the row has N vectors, of which the last may be a part.
                 *vector = if WHOLE || n + 1 < N {
+                    // SAFETY: the row has N vectors, this one whole.
                     unsafe { simd.load(from) }
                 } else {
+                    // SAFETY: of the last vector the row has as many numbers as the mask.
                     unsafe { simd.load_masked(from, last) }
                 };
             }
@@ -290,10 +296,11 @@ unsafe fn load_row<S: Simd, const N: usize>(
     let mut vectors = [simd.splat(0.0); N];
     for (n, vector) in vectors.iter_mut().enumerate() {
         let from = from.wrapping_add(n * S::LANES);
-        // SAFETY: the caller vouches for them.
         *vector = if n + 1 < N {
+            // SAFETY: the caller vouches for whole vectors before the last.
             unsafe { simd.load(from) }
         } else {
+            // SAFETY: the caller vouches for as many numbers of the last vector as the mask has.
             unsafe { simd.load_masked(from, last) }
         };
     }

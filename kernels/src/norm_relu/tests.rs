@@ -38,7 +38,7 @@ fn wide(numbers: &[f32]) -> Vec<f64> {
     numbers.iter().copied().map(f64::from).collect()
 }
 
-fn check(dims: Dims, added: bool, relu: bool) {
+fn check(dims: Dims, [added, relu]: [bool; 2]) {
     let len = dims.iter().product();
     let (input, shortcut, weights) = (numbers(len, 1), numbers(len, 2), numbers(len, 3));
     let (gamma, beta) = (numbers(dims[1], 4), numbers(dims[1], 5));
@@ -118,7 +118,7 @@ fn check(dims: Dims, added: bool, relu: bool) {
 fn values_and_gradients_are_those_of_the_definition_with_and_without_shortcut_and_relu() {
     for dims in [[3, 2, 37], [2, 5, 1], [1, 1, 70], [4, 3, 600]] {
         for (added, relu) in [(false, false), (false, true), (true, false), (true, true)] {
-            check(dims, added, relu);
+            check(dims, [added, relu]);
         }
     }
 }

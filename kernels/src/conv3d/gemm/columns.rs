@@ -197,7 +197,7 @@ impl Kernel for Fill<'_> {
                         match (from, &vectors) {
                             (None, _) => zero(simd, to),
                             (Some(from), Some(vectors)) => {
-                                fill_row(simd, &vectors[number], from, to)
+                                fill_row(simd, &vectors[number], from, to);
                             }
                             (Some(from), None) => copy.run(simd, from, to),
                         }

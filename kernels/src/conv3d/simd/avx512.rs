@@ -4,10 +4,6 @@
     clippy::inline_always,
     reason = "so that the caller's instruction set reaches the code"
 )]
-#![expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "a weight is broadcast from memory"
-)]
 
 use std::arch::x86_64 as arch;
 use std::ops::Range;
@@ -120,9 +116,9 @@ impl Simd for Avx512 {
     unsafe fn transpose(self, from: (*const f32, usize), to: (*mut f32, usize)) {
         #[target_feature(enable = "avx512f")]
         #[inline]
-        fn interleaved(v: [arch::__m512; 16]) -> [arch::__m512; 16] {
+        fn interleaved(v: &[arch::__m512; 16]) -> [arch::__m512; 16] {
             // Within quarters of four numbers: pairs of rows, then fours of rows.
-            let mut pairs = v;
+            let mut pairs = *v;
             for i in (0..16).step_by(2) {
                 pairs[i] = arch::_mm512_unpacklo_ps(v[i], v[i + 1]);
                 pairs[i + 1] = arch::_mm512_unpackhi_ps(v[i], v[i + 1]);
@@ -160,7 +156,7 @@ impl Simd for Avx512 {
             *row = unsafe { self.load(from.0.wrapping_add(number * from.1)) };
         }
         // SAFETY: `self` exists, so the processor has AVX-512.
-        let columns = unsafe { interleaved(rows) };
+        let columns = unsafe { interleaved(&rows) };
         for (number, column) in columns.into_iter().enumerate() {
             // SAFETY: the caller vouches for the square.
             unsafe { self.store(to.0.wrapping_add(number * to.1), column) };
