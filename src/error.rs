@@ -133,7 +133,9 @@ impl Error {
             Self::NotFinite { .. } => {
                 Some("lower train.optimizer.learning_rate, or look at the named scans")
             }
-            Self::Stopped { .. } => Some("continue with `--resume RUN` of the same command"),
+            Self::Stopped { .. } => Some(
+                "continue with `--resume RUN` of the same command; a study goes on when it is started again",
+            ),
             Self::Image { .. } => Some("replace the file, or remove it from the data set"),
             Self::Config { .. } => {
                 Some("`config.toml` of any run, and the files in configs/, hold every key")

@@ -13,7 +13,7 @@ use crate::matrix::{Matrix, Product, Start, transposed};
 use crate::output::{places, written};
 
 /// Rows of a task.
-const ROWS: usize = 64;
+const ROWS: usize = 128;
 /// Parts that the rows are cut into for the gradient of the matrix, if there are then not too few.
 const PARTS: usize = 4;
 /// Rows in a part, at least.

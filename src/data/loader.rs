@@ -166,6 +166,7 @@ mod tests {
 
     const AUGMENTATION: AugmentationConfig = AugmentationConfig {
         flip: 0.5,
+        moved: 1.0,
         max_rotation_degrees: 10.0,
         max_scale: 0.05,
         max_shift_mm: 4.0,

@@ -5,6 +5,7 @@
     reason = "so that the caller's instruction set reaches the code"
 )]
 
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 use super::Matrix;
@@ -17,12 +18,22 @@ const VECTORS: usize = 3;
 /// Products that are added one after the other, at most; the sums of such chains are added in turn, for fewer digits are
 /// lost so. As many rows of the right factor, [`VECTORS`] long, also stay in the innermost cache.
 const CHAIN: usize = 192;
-/// Fewest rows of the result for which columns of the right factor are copied where they lie badly.
+/// Fewest rows of the result for which columns of the right factor are copied where they don't lie well.
 const FEWEST_ROWS: usize = 16;
 /// Numbers in a cache line.
 const LINE: usize = 16;
 /// Numbers of copied columns.
 const COPIED: usize = CHAIN * VECTORS * LINE;
+
+thread_local! {
+    /// Copied columns of the right factor.
+    static PANEL: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    /// Copied rows of the left factor.
+    static BANDS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Rows of the left factor that are copied side by side.
+const BAND: usize = 8;
 
 /// What the sums begin with.
 #[derive(Clone, Copy)]
@@ -43,9 +54,10 @@ pub(crate) struct Product<'a, 'o> {
     start: Start<'a>,
     /// Whether to add to what is there.
     adds: bool,
-    /// Whether rows of the right factor are whole multiples of a kilobyte apart, so that many fall on the same few places of
-    /// a cache.
-    lies_badly: bool,
+    /// Whether some columns of the right factor are copied before they are multiplied.
+    copies: bool,
+    /// The left factor's rows as [`Product::bands`] has copied them, so many terms from a band to the next; empty otherwise.
+    bands: Vec<f32>,
     to: &'a mut [&'o mut [MaybeUninit<f32>]],
 }
 
@@ -70,7 +82,8 @@ impl<'a, 'o> Product<'a, 'o> {
             right,
             start,
             adds: false,
-            lies_badly: right.strides[0].is_multiple_of(16 * LINE) && m >= FEWEST_ROWS,
+            copies: m >= FEWEST_ROWS && !lies_well(right),
+            bands: Vec::new(),
             to,
         }
     }
@@ -97,15 +110,27 @@ impl Kernel for Product<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         let [k, n] = self.right.shape;
-        let mut copied = if self.lies_badly {
-            vec![0.0; COPIED]
-        } else {
-            Vec::new()
-        };
+        let mut panel = PANEL.take();
+        if self.copies {
+            panel.resize(COPIED + LINE, 0.0);
+        }
+        let start = panel.as_ptr().align_offset(4 * LINE).min(LINE);
+        let mut copied = panel.get_mut(start..).unwrap_or_default();
+        if !self.copies {
+            copied = &mut [];
+        }
+        let copies_bands =
+            self.left.strides[0] == 1 && self.to.len() >= FEWEST_ROWS && n > VECTORS * S::LANES;
+        if copies_bands {
+            self.bands = BANDS.take();
+        }
         // Without products there is still a start.
         let chain = k.div_ceil(k.div_ceil(CHAIN).max(1)).max(1);
         for first in (0..k.max(1)).step_by(chain) {
             let terms = first..k.min(first + chain);
+            if copies_bands {
+                self.copy_bands(terms.clone());
+            }
             for column in (0..n).step_by(VECTORS * S::LANES) {
                 let len = (n - column).min(VECTORS * S::LANES);
                 let mut right = (self.right.at(terms.start, column), self.right.strides[0]);
@@ -124,10 +149,51 @@ impl Kernel for Product<'_, '_> {
             self.adds = true;
             self.start = Start::Zero;
         }
+        PANEL.set(panel);
+        if copies_bands {
+            BANDS.set(self.bands);
+        }
     }
 }
 
+/// Whether rows begin with cache lines, an odd number of them apart: then no load needs two lines, and the rows of some
+/// columns don't fall on the same few places of the cache.
+fn lies_well(matrix: Matrix<'_>) -> bool {
+    let stride = matrix.strides[0];
+    stride.is_multiple_of(LINE)
+        && !stride.is_multiple_of(2 * LINE)
+        && matrix.numbers.as_ptr().align_offset(4 * LINE) == 0
+}
+
 impl Product<'_, '_> {
+    /// Copies some terms of the left factor, whose columns are contiguous, as `[band][term][row of the band]`; rows beyond the
+    /// last whole band stay where they are.
+    #[inline(always)]
+    fn copy_bands(&mut self, terms: std::ops::Range<usize>) {
+        let m = self.to.len();
+        let of_band = terms.len() * BAND;
+        self.bands.resize(m / BAND * of_band, 0.0);
+        for (at, term) in terms.enumerate() {
+            let column = &self.left.numbers[term * self.left.strides[1]..][..m];
+            let bands = self.bands.chunks_exact_mut(of_band);
+            for (band, from) in bands.zip(column.chunks_exact(BAND)) {
+                band[at * BAND..][..BAND].copy_from_slice(from);
+            }
+        }
+    }
+
+    /// Where the left factor's numbers for some rows begin, and its strides.
+    #[inline(always)]
+    fn left_at(&self, row: usize, terms: &std::ops::Range<usize>) -> (*const f32, [usize; 2]) {
+        let of_band = terms.len() * BAND;
+        if (row / BAND + 1) * of_band <= self.bands.len() {
+            let start = row / BAND * of_band + row % BAND;
+            (self.bands.as_ptr().wrapping_add(start), [1, BAND])
+        } else {
+            (self.left.at(row, terms.start), self.left.strides)
+        }
+    }
+
     #[inline(always)]
     fn columns<S: Simd>(
         &mut self,
@@ -157,9 +223,10 @@ impl Product<'_, '_> {
         right: (*const f32, usize),
         terms: std::ops::Range<usize>,
     ) -> usize {
+        let (left, left_strides) = self.left_at(place.row, &terms);
         let tile = Tile::<M> {
-            left: self.left.at(place.row, terms.start),
-            left_strides: self.left.strides,
+            left,
+            left_strides,
             right: right.0,
             right_stride: right.1,
             n_terms: terms.len(),

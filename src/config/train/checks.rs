@@ -229,13 +229,18 @@ impl<L> TrainSection<L> {
     }
 }
 
-pub(super) fn augmentation_checks(config: &AugmentationConfig) -> [Check; 8] {
+pub(super) fn augmentation_checks(config: &AugmentationConfig) -> [Check; 9] {
     let share = |v: f64| (0.0..1.0).contains(&v);
     let not_negative = |v: f64| v.is_finite() && v >= 0.0;
     [
         (
             "data.augmentation.flip",
             (0.0..=1.0).contains(&config.flip),
+            "not a share from 0 to 1",
+        ),
+        (
+            "data.augmentation.moved",
+            (0.0..=1.0).contains(&config.moved),
             "not a share from 0 to 1",
         ),
         (
