@@ -57,12 +57,10 @@ pub fn augment(
 }
 
 fn draw(config: &AugmentationConfig, rng: &mut ChaCha8Rng) -> (Pose, Appearance) {
-    let mirrored = rng.random_bool(config.flip);
-    let moved = if rng.random_bool(config.moved) {
-        1.0
-    } else {
-        0.0
-    };
+    // `random_bool` draws nothing where the answer is certain.
+    let mut happens = |share: f64| rng.random::<f64>() < share;
+    let mirrored = happens(config.flip);
+    let moved = if happens(config.moved) { 1.0 } else { 0.0 };
     let mut within = |max: f64| moved * max * (2.0 * rng.random::<f64>() - 1.0);
     let pose = Pose {
         mirrored,
