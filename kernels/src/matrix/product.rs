@@ -182,7 +182,8 @@ impl Product<'_, '_> {
         }
     }
 
-    /// Where the left factor's numbers for some rows begin, and its strides.
+    /// Where the left factor's numbers for some rows begin, and its strides. Rows are taken in powers of two up to [`BAND`],
+    /// longest first, so that none of them leaves its band.
     #[inline(always)]
     fn left_at(&self, row: usize, terms: &std::ops::Range<usize>) -> (*const f32, [usize; 2]) {
         let of_band = terms.len() * BAND;
