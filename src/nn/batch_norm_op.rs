@@ -2,19 +2,16 @@
 //! operations pass through, and three results to keep instead of a dozen.
 
 use brainage_kernels::batch_norm::{self as kernel, Channels};
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::{
-    Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata as _, backend_extension,
-    flex::FlexTensor, tensor::FloatTensor,
+    Autodiff, Backend, Dispatch, Flex, TensorMetadata as _, backend_extension, flex::FlexTensor,
+    tensor::FloatTensor,
 };
 use burn::tensor::{Device, Tensor};
 
 use super::conv3d_op::tensor;
 use super::pass::BatchStatistics;
+use super::recorded::with_statistics;
 
 /// Whether this file's functions can be called with such an input.
 pub(super) fn is_ours(input: &Tensor<5>) -> bool {
@@ -111,16 +108,17 @@ trait NormBackend: Backend {
         beta: FloatTensor<Self>,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
 
-    /// Gradients of input, scale and shift.
+/// Those that also have their gradients.
+trait NormGradients: NormBackend {
+    /// Gradients of input, scale and shift; `of` holds mean, variance and scale.
     fn relu_batch_norm_gradients(
         gradient: FloatTensor<Self>,
         input: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
+        of: [FloatTensor<Self>; 3],
         epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    ) -> [FloatTensor<Self>; 3];
 }
 
 fn kernel_dims(input: &FlexTensor) -> [usize; 3] {
@@ -156,15 +154,15 @@ impl NormBackend for Flex {
             tensor(variance, [dims[1]]),
         )
     }
+}
 
+impl NormGradients for Flex {
     fn relu_batch_norm_gradients(
         gradient: FlexTensor,
         input: FlexTensor,
-        mean: FlexTensor,
-        variance: FlexTensor,
-        gamma: FlexTensor,
+        [mean, variance, gamma]: [FlexTensor; 3],
         epsilon: f32,
-    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+    ) -> [FlexTensor; 3] {
         let [gradient, input, gamma] = [gradient, input, gamma].map(|t| t.to_contiguous());
         let dims = kernel_dims(&input);
         let of = Channels {
@@ -176,84 +174,32 @@ impl NormBackend for Flex {
             epsilon,
         };
         let found = kernel::gradients(numbers(&gradient), numbers(&input), dims, of);
-        (
+        [
             tensor(found.input, input.shape().dims::<5>()),
             tensor(found.gamma, [dims[1]]),
             tensor(found.beta, [dims[1]]),
-        )
+        ]
     }
 }
 
-impl<B: NormBackend, C: CheckpointStrategy> NormBackend for Autodiff<B, C> {
+impl<B: NormGradients, C: CheckpointStrategy> NormBackend for Autodiff<B, C> {
     fn relu_batch_norm(
         input: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        #[derive(Debug)]
-        struct Gradient;
-        impl<B: NormBackend> Backward<B, 3> for Gradient {
-            /// Input, mean, variance, scale, ε.
-            type State = ([FloatTensor<B>; 4], f32);
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 3>,
-                gradients: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                let gradient = gradients.consume::<B>(&ops.node);
-                let ([input, mean, variance, gamma], epsilon) = ops.state;
-                let (of_input, of_gamma, of_beta) =
-                    B::relu_batch_norm_gradients(gradient, input, mean, variance, gamma, epsilon);
-                for (node, found) in ops.parents.into_iter().zip([of_input, of_gamma, of_beta]) {
-                    if let Some(node) = node {
-                        gradients.register::<B>(node.id, found);
-                    }
-                }
-            }
-        }
-        let preparation = Gradient
-            .prepare::<C>([input.node(), gamma.node(), beta.node()])
-            .compute_bound()
-            .stateful();
-        let (input, gamma, beta) = (
-            input.into_primitive(),
-            gamma.into_primitive(),
-            beta.into_primitive(),
-        );
-        let (values, mean, variance) =
-            B::relu_batch_norm(input.clone(), gamma.clone(), beta, epsilon);
-        let values = match preparation {
-            OpsKind::Tracked(tracked) => {
-                let state = [input, mean.clone(), variance.clone(), gamma];
-                tracked.finish((state, epsilon), values)
-            }
-            OpsKind::UnTracked(untracked) => untracked.finish(values),
-        };
-        let [mean, variance] = [mean, variance].map(<Self as AutodiffBackend>::from_inner);
-        (values, mean, variance)
-    }
-
-    /// Gradients are of the first order only, so this is not differentiable itself.
-    fn relu_batch_norm_gradients(
-        gradient: FloatTensor<Self>,
-        input: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (gradient, input) = (gradient.into_primitive(), input.into_primitive());
-        let (mean, variance) = (mean.into_primitive(), variance.into_primitive());
-        let gamma = gamma.into_primitive();
-        let (of_input, of_gamma, of_beta) =
-            B::relu_batch_norm_gradients(gradient, input, mean, variance, gamma, epsilon);
-        (
-            <Self as AutodiffBackend>::from_inner(of_input),
-            <Self as AutodiffBackend>::from_inner(of_gamma),
-            <Self as AutodiffBackend>::from_inner(of_beta),
+        with_statistics::<B, C, _, _>(
+            [input, gamma, beta],
+            |[input, gamma, beta]| {
+                let (values, mean, variance) =
+                    B::relu_batch_norm(input.clone(), gamma.clone(), beta, epsilon);
+                let of = [mean.clone(), variance.clone(), gamma];
+                (values, (input, of, epsilon), [mean, variance])
+            },
+            |gradient, (input, of, epsilon), _| {
+                B::relu_batch_norm_gradients(gradient, input, of, epsilon).map(Some)
+            },
         )
     }
 }

@@ -7,16 +7,14 @@
 use std::sync::OnceLock;
 
 use brainage_kernels::conv3d::{self as kernel, Algorithm, Geometry, Pass};
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::{
     Autodiff, Backend, Dispatch, Flex, backend_extension, flex::FlexTensor, tensor::FloatTensor,
 };
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Element, Tensor, TensorData, module};
+
+use super::recorded::recorded;
 
 /// What `BRAINAGE_CONV` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +101,10 @@ trait ConvolutionBackend: Backend {
         bias: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self>;
+}
 
+/// Those that also have its gradients.
+trait ConvolutionGradients: ConvolutionBackend {
     /// Gradient of the input.
     fn convolve_input_gradient(
         gradient: FloatTensor<Self>,
@@ -155,7 +156,9 @@ impl ConvolutionBackend for Flex {
         let [x, y, z] = geometry.output();
         tensor(values, [geometry.batch, geometry.out_channels, x, y, z])
     }
+}
 
+impl ConvolutionGradients for Flex {
     fn convolve_input_gradient(
         gradient: FlexTensor,
         weight: FlexTensor,
@@ -195,88 +198,28 @@ impl ConvolutionBackend for Flex {
     }
 }
 
-impl<B: ConvolutionBackend, C: CheckpointStrategy> ConvolutionBackend for Autodiff<B, C> {
+impl<B: ConvolutionGradients, C: CheckpointStrategy> ConvolutionBackend for Autodiff<B, C> {
     fn convolve(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Gradient;
-        impl<B: ConvolutionBackend> Backward<B, 3> for Gradient {
-            type State = (FloatTensor<B>, FloatTensor<B>, Geometry);
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 3>,
-                gradients: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                let [of_input, of_weight, of_bias] = ops.parents;
-                let gradient = gradients.consume::<B>(&ops.node);
-                let (input, weight, geometry) = ops.state;
-                if let Some(node) = of_bias {
-                    let found = B::convolve_bias_gradient(gradient.clone(), geometry);
-                    gradients.register::<B>(node.id, found);
-                }
-                if let Some(node) = of_weight {
-                    let found = B::convolve_weight_gradient(input, gradient.clone(), geometry);
-                    gradients.register::<B>(node.id, found);
-                }
-                if let Some(node) = of_input {
-                    let found = B::convolve_input_gradient(gradient, weight, geometry);
-                    gradients.register::<B>(node.id, found);
-                }
-            }
-        }
-        let preparation = Gradient
-            .prepare::<C>([input.node(), weight.node(), bias.node()])
-            .compute_bound()
-            .stateful();
-        let (input, weight, bias) = (
-            input.into_primitive(),
-            weight.into_primitive(),
-            bias.into_primitive(),
-        );
-        let output = |input, weight| B::convolve(input, weight, bias, geometry);
-        match preparation {
-            OpsKind::Tracked(tracked) => tracked.finish(
-                (input.clone(), weight.clone(), geometry),
-                output(input, weight),
-            ),
-            OpsKind::UnTracked(untracked) => untracked.finish(output(input, weight)),
-        }
-    }
-
-    // Gradients are of the first order only, so they are not differentiable themselves.
-
-    fn convolve_input_gradient(
-        gradient: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        geometry: Geometry,
-    ) -> FloatTensor<Self> {
-        let (gradient, weight) = (gradient.into_primitive(), weight.into_primitive());
-        let found = B::convolve_input_gradient(gradient, weight, geometry);
-        <Self as burn::backend::AutodiffBackend>::from_inner(found)
-    }
-
-    fn convolve_weight_gradient(
-        input: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        geometry: Geometry,
-    ) -> FloatTensor<Self> {
-        let (input, gradient) = (input.into_primitive(), gradient.into_primitive());
-        let found = B::convolve_weight_gradient(input, gradient, geometry);
-        <Self as burn::backend::AutodiffBackend>::from_inner(found)
-    }
-
-    fn convolve_bias_gradient(
-        gradient: FloatTensor<Self>,
-        geometry: Geometry,
-    ) -> FloatTensor<Self> {
-        let found = B::convolve_bias_gradient(gradient.into_primitive(), geometry);
-        <Self as burn::backend::AutodiffBackend>::from_inner(found)
+        recorded::<B, C, _, _>(
+            [input, weight, bias],
+            |[input, weight, bias]| {
+                let kept = (input.clone(), weight.clone(), geometry);
+                (B::convolve(input, weight, bias, geometry), kept)
+            },
+            |gradient, (input, weight, geometry), [of_input, of_weight, of_bias]| {
+                let gradient = || gradient.clone();
+                [
+                    of_input.then(|| B::convolve_input_gradient(gradient(), weight, geometry)),
+                    of_weight.then(|| B::convolve_weight_gradient(input, gradient(), geometry)),
+                    of_bias.then(|| B::convolve_bias_gradient(gradient(), geometry)),
+                ]
+            },
+        )
     }
 }
 

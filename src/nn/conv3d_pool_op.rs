@@ -4,13 +4,9 @@
 //! As with [`conv3d`], a gradient is computed only for what asks for one, and `BRAINAGE_CONV` has its say.
 
 use brainage_kernels::conv3d::{self as kernel, Geometry, Pass, PooledGradient};
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::{
-    Autodiff, AutodiffBackend, Backend, Dispatch, Flex, backend_extension,
+    Autodiff, Backend, Dispatch, Flex, backend_extension,
     flex::FlexTensor,
     tensor::{FloatTensor, IntTensor},
 };
@@ -18,6 +14,7 @@ use burn::tensor::Tensor;
 
 use super::conv3d_op::{algorithm, conv3d, geometry, input_dims, is_ours, tensor, weight_dims};
 use super::pool3d::max_pool2;
+use super::recorded::recorded_with;
 
 /// The largest value of each 2×2×2 cell of a convolution, odd rests dropped.
 ///
@@ -53,11 +50,13 @@ trait PooledConvolutionBackend: Backend {
         bias: FloatTensor<Self>,
         geometry: Geometry,
     ) -> (FloatTensor<Self>, IntTensor<Self>);
+}
 
-    /// Gradient of the input.
+/// Those that also have its gradients.
+trait PooledConvolutionGradients: PooledConvolutionBackend {
+    /// Gradient of the input, from that of the maxima and where they stood.
     fn convolve_pooled_input_gradient(
-        gradient: FloatTensor<Self>,
-        positions: IntTensor<Self>,
+        pooled: (FloatTensor<Self>, IntTensor<Self>),
         weight: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self>;
@@ -65,8 +64,7 @@ trait PooledConvolutionBackend: Backend {
     /// Gradient of the weight.
     fn convolve_pooled_weight_gradient(
         input: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        positions: IntTensor<Self>,
+        pooled: (FloatTensor<Self>, IntTensor<Self>),
         geometry: Geometry,
     ) -> FloatTensor<Self>;
 
@@ -96,10 +94,11 @@ impl PooledConvolutionBackend for Flex {
         let dims = [geometry.batch, geometry.out_channels, x, y, z];
         (tensor(pooled.values, dims), tensor(pooled.positions, dims))
     }
+}
 
+impl PooledConvolutionGradients for Flex {
     fn convolve_pooled_input_gradient(
-        gradient: FlexTensor,
-        positions: FlexTensor,
+        (gradient, positions): (FlexTensor, FlexTensor),
         weight: FlexTensor,
         geometry: Geometry,
     ) -> FlexTensor {
@@ -118,8 +117,7 @@ impl PooledConvolutionBackend for Flex {
 
     fn convolve_pooled_weight_gradient(
         input: FlexTensor,
-        gradient: FlexTensor,
-        positions: FlexTensor,
+        (gradient, positions): (FlexTensor, FlexTensor),
         geometry: Geometry,
     ) -> FlexTensor {
         let [input, gradient, positions] = [input, gradient, positions].map(|t| t.to_contiguous());
@@ -147,7 +145,7 @@ fn pooled_gradient<'a>(gradient: &'a FlexTensor, positions: &'a FlexTensor) -> P
     }
 }
 
-impl<B: PooledConvolutionBackend, C: CheckpointStrategy> PooledConvolutionBackend
+impl<B: PooledConvolutionGradients, C: CheckpointStrategy> PooledConvolutionBackend
     for Autodiff<B, C>
 {
     fn convolve_pooled(
@@ -156,86 +154,23 @@ impl<B: PooledConvolutionBackend, C: CheckpointStrategy> PooledConvolutionBacken
         bias: FloatTensor<Self>,
         geometry: Geometry,
     ) -> (FloatTensor<Self>, IntTensor<Self>) {
-        #[derive(Debug)]
-        struct Gradient;
-        impl<B: PooledConvolutionBackend> Backward<B, 3> for Gradient {
-            type State = (FloatTensor<B>, FloatTensor<B>, IntTensor<B>, Geometry);
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 3>,
-                gradients: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                let [of_input, of_weight, of_bias] = ops.parents;
-                let gradient = gradients.consume::<B>(&ops.node);
-                let (input, weight, positions, geometry) = ops.state;
-                if let Some(node) = of_bias {
-                    let found = B::convolve_pooled_bias_gradient(gradient.clone(), geometry);
-                    gradients.register::<B>(node.id, found);
-                }
-                if let Some(node) = of_weight {
-                    let (gradient, positions) = (gradient.clone(), positions.clone());
-                    let found =
-                        B::convolve_pooled_weight_gradient(input, gradient, positions, geometry);
-                    gradients.register::<B>(node.id, found);
-                }
-                if let Some(node) = of_input {
-                    let found =
-                        B::convolve_pooled_input_gradient(gradient, positions, weight, geometry);
-                    gradients.register::<B>(node.id, found);
-                }
-            }
-        }
-        let preparation = Gradient
-            .prepare::<C>([input.node(), weight.node(), bias.node()])
-            .compute_bound()
-            .stateful();
-        let (input, weight, bias) = (
-            input.into_primitive(),
-            weight.into_primitive(),
-            bias.into_primitive(),
-        );
-        let (maxima, positions) = B::convolve_pooled(input.clone(), weight.clone(), bias, geometry);
-        let maxima = match preparation {
-            OpsKind::Tracked(tracked) => {
-                tracked.finish((input, weight, positions.clone(), geometry), maxima)
-            }
-            OpsKind::UnTracked(untracked) => untracked.finish(maxima),
-        };
-        (maxima, positions)
-    }
-
-    // Gradients are of the first order only, so they are not differentiable themselves.
-
-    fn convolve_pooled_input_gradient(
-        gradient: FloatTensor<Self>,
-        positions: IntTensor<Self>,
-        weight: FloatTensor<Self>,
-        geometry: Geometry,
-    ) -> FloatTensor<Self> {
-        let (gradient, weight) = (gradient.into_primitive(), weight.into_primitive());
-        let found = B::convolve_pooled_input_gradient(gradient, positions, weight, geometry);
-        <Self as AutodiffBackend>::from_inner(found)
-    }
-
-    fn convolve_pooled_weight_gradient(
-        input: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        positions: IntTensor<Self>,
-        geometry: Geometry,
-    ) -> FloatTensor<Self> {
-        let (input, gradient) = (input.into_primitive(), gradient.into_primitive());
-        let found = B::convolve_pooled_weight_gradient(input, gradient, positions, geometry);
-        <Self as AutodiffBackend>::from_inner(found)
-    }
-
-    fn convolve_pooled_bias_gradient(
-        gradient: FloatTensor<Self>,
-        geometry: Geometry,
-    ) -> FloatTensor<Self> {
-        let found = B::convolve_pooled_bias_gradient(gradient.into_primitive(), geometry);
-        <Self as AutodiffBackend>::from_inner(found)
+        recorded_with::<B, C, _, _, _>(
+            [input, weight, bias],
+            |[input, weight, bias]| {
+                let (maxima, positions) =
+                    B::convolve_pooled(input.clone(), weight.clone(), bias, geometry);
+                let kept = (input, weight, positions.clone(), geometry);
+                (maxima, kept, positions)
+            },
+            |gradient, (input, weight, positions, g), [of_input, of_weight, of_bias]| {
+                let given = || (gradient.clone(), positions.clone());
+                [
+                    of_input.then(|| B::convolve_pooled_input_gradient(given(), weight, g)),
+                    of_weight.then(|| B::convolve_pooled_weight_gradient(input, given(), g)),
+                    of_bias.then(|| B::convolve_pooled_bias_gradient(gradient.clone(), g)),
+                ]
+            },
+        )
     }
 }
 

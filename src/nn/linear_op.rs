@@ -3,18 +3,15 @@
 //! A gradient is computed only for what asks for one.
 
 use brainage_kernels::dense::{self as kernel, Sizes};
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::{
-    Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata as _, backend_extension,
-    flex::FlexTensor, tensor::FloatTensor,
+    Autodiff, Backend, Dispatch, Flex, TensorMetadata as _, backend_extension, flex::FlexTensor,
+    tensor::FloatTensor,
 };
 use burn::tensor::{Device, Tensor};
 
 use super::conv3d_op::tensor;
+use super::recorded::recorded;
 
 /// W·x + b of each row.
 ///
@@ -41,7 +38,10 @@ trait DenseBackend: Backend {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
+}
 
+/// Those that also have their gradients.
+trait DenseGradients: DenseBackend {
     /// Gradient of the input.
     fn dense_input_gradient(
         gradient: FloatTensor<Self>,
@@ -78,7 +78,9 @@ impl DenseBackend for Flex {
         let values = kernel::forward(sizes, numbers(&input), numbers(&weight), numbers(&bias));
         tensor(values, [rows, outputs])
     }
+}
 
+impl DenseGradients for Flex {
     fn dense_input_gradient(gradient: FlexTensor, weight: FlexTensor) -> FlexTensor {
         let [gradient, weight] = [gradient, weight].map(|t| t.to_contiguous());
         let ([rows, _], [outputs, inputs]) = (dims(&gradient), dims(&weight));
@@ -115,80 +117,26 @@ impl DenseBackend for Flex {
     }
 }
 
-impl<B: DenseBackend, C: CheckpointStrategy> DenseBackend for Autodiff<B, C> {
+impl<B: DenseGradients, C: CheckpointStrategy> DenseBackend for Autodiff<B, C> {
     fn dense(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Gradient;
-        impl<B: DenseBackend> Backward<B, 3> for Gradient {
-            /// Input and weight.
-            type State = [FloatTensor<B>; 2];
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 3>,
-                gradients: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                let [of_input, of_weight, of_bias] = ops.parents;
-                let gradient = gradients.consume::<B>(&ops.node);
-                let [input, weight] = ops.state;
-                if let Some(node) = of_bias {
-                    let found = B::dense_bias_gradient(gradient.clone());
-                    gradients.register::<B>(node.id, found);
-                }
-                if let Some(node) = of_weight {
-                    let found = B::dense_weight_gradient(input, gradient.clone());
-                    gradients.register::<B>(node.id, found);
-                }
-                if let Some(node) = of_input {
-                    let found = B::dense_input_gradient(gradient, weight);
-                    gradients.register::<B>(node.id, found);
-                }
-            }
-        }
-        let preparation = Gradient
-            .prepare::<C>([input.node(), weight.node(), bias.node()])
-            .compute_bound()
-            .stateful();
-        let (input, weight, bias) = (
-            input.into_primitive(),
-            weight.into_primitive(),
-            bias.into_primitive(),
-        );
-        match preparation {
-            OpsKind::Tracked(tracked) => {
-                let state = [input.clone(), weight.clone()];
-                tracked.finish(state, B::dense(input, weight, bias))
-            }
-            OpsKind::UnTracked(untracked) => untracked.finish(B::dense(input, weight, bias)),
-        }
-    }
-
-    // Gradients are of the first order only, so they are not differentiable themselves.
-
-    fn dense_input_gradient(
-        gradient: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let found = B::dense_input_gradient(gradient.into_primitive(), weight.into_primitive());
-        <Self as AutodiffBackend>::from_inner(found)
-    }
-
-    fn dense_weight_gradient(
-        input: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let found = B::dense_weight_gradient(input.into_primitive(), gradient.into_primitive());
-        <Self as AutodiffBackend>::from_inner(found)
-    }
-
-    fn dense_bias_gradient(gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        let found = B::dense_bias_gradient(gradient.into_primitive());
-        <Self as AutodiffBackend>::from_inner(found)
+        recorded::<B, C, _, _>(
+            [input, weight, bias],
+            |[input, weight, bias]| {
+                let kept = [input.clone(), weight.clone()];
+                (B::dense(input, weight, bias), kept)
+            },
+            |gradient, [input, weight], [of_input, of_weight, of_bias]| {
+                [
+                    of_input.then(|| B::dense_input_gradient(gradient.clone(), weight)),
+                    of_weight.then(|| B::dense_weight_gradient(input, gradient.clone())),
+                    of_bias.then(|| B::dense_bias_gradient(gradient)),
+                ]
+            },
+        )
     }
 }
 

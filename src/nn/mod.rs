@@ -23,6 +23,7 @@ pub mod observer;
 pub mod pass;
 pub mod pool3d;
 pub mod reconstruction;
+mod recorded;
 pub mod similarity;
 pub mod token_ops;
 pub mod weight;

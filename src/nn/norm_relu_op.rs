@@ -7,19 +7,16 @@
 
 use brainage_kernels::batch_norm::Channels;
 use brainage_kernels::norm_relu::{self as kernel, Given, Then};
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::{
-    Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata as _, backend_extension,
-    flex::FlexTensor, tensor::FloatTensor,
+    Autodiff, Backend, Dispatch, Flex, TensorMetadata as _, backend_extension, flex::FlexTensor,
+    tensor::FloatTensor,
 };
 use burn::tensor::Tensor;
 
 use super::conv3d_op::tensor;
 use super::pass::BatchStatistics;
+use super::recorded::with_statistics;
 
 /// Normalizes by the batch's own statistics, which are also returned; adds the shortcut, if there is one; rectifies, if
 /// `relu`.
@@ -184,24 +181,23 @@ trait NormThenBackend: Backend {
         epsilon: f32,
         relu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
 
-    /// Gradients of input, scale, shift and shortcut; the last is one of nothing where none was added. `given` holds
-    /// input and values, `of` the batch's mean and variance, scale and shift.
-    fn norm_gradients(
-        gradient: FloatTensor<Self>,
-        input: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        settings: Settings,
-    ) -> (
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-    );
+/// Those that also have their gradients.
+trait NormThenGradients: NormThenBackend {
+    /// Gradients of input, scale, shift and shortcut; the last is one of nothing where none was added.
+    fn norm_gradients(gradient: FloatTensor<Self>, kept: Kept<Self>) -> [FloatTensor<Self>; 4];
+}
+
+/// What gradients are found from.
+#[derive(Clone, Debug)]
+struct Kept<B: Backend> {
+    input: FloatTensor<B>,
+    /// Only looked at where a shortcut was added.
+    values: FloatTensor<B>,
+    /// The batch's mean and variance, scale and shift.
+    of: [FloatTensor<B>; 4],
+    settings: Settings,
 }
 
 /// What a gradient has to know of its operation.
@@ -257,17 +253,16 @@ impl NormThenBackend for Flex {
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         by_batch(&input, [gamma, beta], Some(&shortcut), epsilon, relu)
     }
+}
 
-    fn norm_gradients(
-        gradient: FlexTensor,
-        input: FlexTensor,
-        values: FlexTensor,
-        mean: FlexTensor,
-        variance: FlexTensor,
-        gamma: FlexTensor,
-        beta: FlexTensor,
-        settings: Settings,
-    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+impl NormThenGradients for Flex {
+    fn norm_gradients(gradient: FlexTensor, kept: Kept<Self>) -> [FlexTensor; 4] {
+        let Kept {
+            input,
+            values,
+            of: [mean, variance, gamma, beta],
+            settings,
+        } = kept;
         let [gradient, input, gamma, beta] =
             [gradient, input, gamma, beta].map(|t| t.to_contiguous());
         let dims = kernel_dims(&input);
@@ -287,34 +282,16 @@ impl NormThenBackend for Flex {
         let (found, of_shortcut) = kernel::gradients(numbers(&gradient), given, dims, of);
         let shape = input.shape().dims::<5>();
         let shortcut_shape = if settings.added { shape } else { [0; 5] };
-        (
+        [
             tensor(found.input, shape),
             tensor(found.gamma, [dims[1]]),
             tensor(found.beta, [dims[1]]),
             tensor(of_shortcut, shortcut_shape),
-        )
+        ]
     }
 }
 
-/// Input, values, mean, variance, scale, shift.
-type State<B> = ([FloatTensor<B>; 6], Settings);
-
-/// Gradients of a backward pass: of the parents, as many as the operation has.
-fn register<B: NormThenBackend, const N: usize>(ops: Ops<State<B>, N>, gradients: &mut Gradients) {
-    let gradient = gradients.consume::<B>(&ops.node);
-    let ([input, values, mean, variance, gamma, beta], settings) = ops.state;
-    let (of_input, of_gamma, of_beta, of_shortcut) = B::norm_gradients(
-        gradient, input, values, mean, variance, gamma, beta, settings,
-    );
-    let found = [of_input, of_gamma, of_beta, of_shortcut];
-    for (node, found) in ops.parents.into_iter().zip(found) {
-        if let Some(node) = node {
-            gradients.register::<B>(node.id, found);
-        }
-    }
-}
-
-impl<B: NormThenBackend, C: CheckpointStrategy> NormThenBackend for Autodiff<B, C> {
+impl<B: NormThenGradients, C: CheckpointStrategy> NormThenBackend for Autodiff<B, C> {
     fn norm(
         input: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -322,53 +299,29 @@ impl<B: NormThenBackend, C: CheckpointStrategy> NormThenBackend for Autodiff<B, 
         epsilon: f32,
         relu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        #[derive(Debug)]
-        struct Gradient;
-        impl<B: NormThenBackend> Backward<B, 3> for Gradient {
-            type State = State<B>;
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 3>,
-                gradients: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                register::<B, 3>(ops, gradients);
-            }
-        }
-        let preparation = Gradient
-            .prepare::<C>([input.node(), gamma.node(), beta.node()])
-            .compute_bound()
-            .stateful();
-        let (input, gamma, beta) = (
-            input.into_primitive(),
-            gamma.into_primitive(),
-            beta.into_primitive(),
-        );
-        let (values, mean, variance) =
-            B::norm(input.clone(), gamma.clone(), beta.clone(), epsilon, relu);
-        let settings = Settings {
-            epsilon,
-            relu,
-            added: false,
-        };
-        let values = match preparation {
-            OpsKind::Tracked(tracked) => {
-                // Without a shortcut the values are not looked at.
-                let state = [
+        with_statistics::<B, C, _, _>(
+            [input, gamma, beta],
+            |[input, gamma, beta]| {
+                let (values, mean, variance) =
+                    B::norm(input.clone(), gamma.clone(), beta.clone(), epsilon, relu);
+                let kept = Kept {
                     input,
-                    mean.clone(),
-                    mean.clone(),
-                    variance.clone(),
-                    gamma,
-                    beta,
-                ];
-                tracked.finish((state, settings), values)
-            }
-            OpsKind::UnTracked(untracked) => untracked.finish(values),
-        };
-        let [mean, variance] = [mean, variance].map(<Self as AutodiffBackend>::from_inner);
-        (values, mean, variance)
+                    // Not looked at, so not held.
+                    values: mean.clone(),
+                    of: [mean.clone(), variance.clone(), gamma, beta],
+                    settings: Settings {
+                        epsilon,
+                        relu,
+                        added: false,
+                    },
+                };
+                (values, kept, [mean, variance])
+            },
+            |gradient, kept, _| {
+                let [of_input, of_gamma, of_beta, _] = B::norm_gradients(gradient, kept);
+                [of_input, of_gamma, of_beta].map(Some)
+            },
+        )
     }
 
     fn norm_add(
@@ -379,88 +332,25 @@ impl<B: NormThenBackend, C: CheckpointStrategy> NormThenBackend for Autodiff<B, 
         epsilon: f32,
         relu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        #[derive(Debug)]
-        struct Gradient;
-        impl<B: NormThenBackend> Backward<B, 4> for Gradient {
-            type State = State<B>;
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 4>,
-                gradients: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                register::<B, 4>(ops, gradients);
-            }
-        }
-        let preparation = Gradient
-            .prepare::<C>([input.node(), gamma.node(), beta.node(), shortcut.node()])
-            .compute_bound()
-            .stateful();
-        let (input, gamma, beta, shortcut) = (
-            input.into_primitive(),
-            gamma.into_primitive(),
-            beta.into_primitive(),
-            shortcut.into_primitive(),
-        );
-        let (values, mean, variance) = B::norm_add(
-            input.clone(),
-            gamma.clone(),
-            beta.clone(),
-            shortcut,
-            epsilon,
-            relu,
-        );
-        let settings = Settings {
-            epsilon,
-            relu,
-            added: true,
-        };
-        let values = match preparation {
-            OpsKind::Tracked(tracked) => {
-                let state = [
+        with_statistics::<B, C, _, _>(
+            [input, gamma, beta, shortcut],
+            |[input, gamma, beta, shortcut]| {
+                let [x, scale, shift] = [&input, &gamma, &beta].map(Clone::clone);
+                let (values, mean, variance) =
+                    B::norm_add(x, scale, shift, shortcut, epsilon, relu);
+                let kept = Kept {
                     input,
-                    values.clone(),
-                    mean.clone(),
-                    variance.clone(),
-                    gamma,
-                    beta,
-                ];
-                tracked.finish((state, settings), values)
-            }
-            OpsKind::UnTracked(untracked) => untracked.finish(values),
-        };
-        let [mean, variance] = [mean, variance].map(<Self as AutodiffBackend>::from_inner);
-        (values, mean, variance)
-    }
-
-    /// Gradients are of the first order only, so this is not differentiable itself.
-    fn norm_gradients(
-        gradient: FloatTensor<Self>,
-        input: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        settings: Settings,
-    ) -> (
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-    ) {
-        let (a, b, c, d) = B::norm_gradients(
-            gradient.into_primitive(),
-            input.into_primitive(),
-            values.into_primitive(),
-            mean.into_primitive(),
-            variance.into_primitive(),
-            gamma.into_primitive(),
-            beta.into_primitive(),
-            settings,
-        );
-        let [a, b, c, d] = [a, b, c, d].map(<Self as AutodiffBackend>::from_inner);
-        (a, b, c, d)
+                    values: values.clone(),
+                    of: [mean.clone(), variance.clone(), gamma, beta],
+                    settings: Settings {
+                        epsilon,
+                        relu,
+                        added: true,
+                    },
+                };
+                (values, kept, [mean, variance])
+            },
+            |gradient, kept, _| B::norm_gradients(gradient, kept).map(Some),
+        )
     }
 }

@@ -3,11 +3,7 @@
 
 use brainage_kernels::attention::{self, Sizes};
 use brainage_kernels::{gelu as gelu_kernel, layer_norm as norm_kernel};
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::{
     Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata as _, backend_extension,
     flex::FlexTensor, tensor::FloatTensor,
@@ -16,6 +12,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, activation, module};
 
 use super::conv3d_op::tensor;
+use super::recorded::{recorded, recorded_with};
 
 /// x·Φ(x).
 ///
@@ -94,22 +91,12 @@ fn is_ours(input: &Tensor<2>) -> bool {
 trait TokenBackend: Backend {
     fn gelu_of(input: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    fn gelu_gradient(gradient: FloatTensor<Self>, input: FloatTensor<Self>) -> FloatTensor<Self>;
-
     fn norm_rows(
         input: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         epsilon: f32,
     ) -> FloatTensor<Self>;
-
-    /// Gradients of input, scale and shift.
-    fn norm_rows_gradients(
-        gradient: FloatTensor<Self>,
-        input: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The result and the shares, `[images·heads, tokens, tokens]`.
     fn attend_tokens(
@@ -118,16 +105,27 @@ trait TokenBackend: Backend {
         value: FloatTensor<Self>,
         sizes: Sizes,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}
+
+/// Those that also have their gradients.
+trait TokenGradients: TokenBackend {
+    fn gelu_gradient(gradient: FloatTensor<Self>, input: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Gradients of input, scale and shift.
+    fn norm_rows_gradients(
+        gradient: FloatTensor<Self>,
+        input: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> [FloatTensor<Self>; 3];
 
     /// Gradients of queries, keys and values.
     fn attention_gradients(
         gradient: FloatTensor<Self>,
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
+        qkv: [FloatTensor<Self>; 3],
         shares: FloatTensor<Self>,
         sizes: Sizes,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    ) -> [FloatTensor<Self>; 3];
 }
 
 fn numbers(tensor: &FlexTensor) -> &[f32] {
@@ -144,12 +142,6 @@ impl TokenBackend for Flex {
         alike(gelu_kernel::forward(numbers(&input)), &input)
     }
 
-    fn gelu_gradient(gradient: FlexTensor, input: FlexTensor) -> FlexTensor {
-        let [gradient, input] = [gradient, input].map(|t| t.to_contiguous());
-        let found = gelu_kernel::backward(numbers(&gradient), numbers(&input));
-        alike(found, &input)
-    }
-
     fn norm_rows(
         input: FlexTensor,
         gamma: FlexTensor,
@@ -160,23 +152,6 @@ impl TokenBackend for Flex {
         let affine = (numbers(&gamma), numbers(&beta));
         let values = norm_kernel::forward(numbers(&input), affine.0, affine.1, epsilon);
         alike(values, &input)
-    }
-
-    fn norm_rows_gradients(
-        gradient: FlexTensor,
-        input: FlexTensor,
-        gamma: FlexTensor,
-        epsilon: f32,
-    ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let [gradient, input, gamma] = [gradient, input, gamma].map(|t| t.to_contiguous());
-        let given = (numbers(&gradient), numbers(&input));
-        let found = norm_kernel::gradients(given.0, given.1, numbers(&gamma), epsilon);
-        let channels = [found.gamma.len()];
-        (
-            alike(found.input, &input),
-            tensor(found.gamma, channels),
-            tensor(found.beta, channels),
-        )
     }
 
     fn attend_tokens(
@@ -190,54 +165,53 @@ impl TokenBackend for Flex {
         let of_shares = [sizes.images * sizes.heads, sizes.tokens, sizes.tokens];
         (alike(attended, &qkv[0]), tensor(shares, of_shares))
     }
+}
+
+impl TokenGradients for Flex {
+    fn gelu_gradient(gradient: FlexTensor, input: FlexTensor) -> FlexTensor {
+        let [gradient, input] = [gradient, input].map(|t| t.to_contiguous());
+        let found = gelu_kernel::backward(numbers(&gradient), numbers(&input));
+        alike(found, &input)
+    }
+
+    fn norm_rows_gradients(
+        gradient: FlexTensor,
+        input: FlexTensor,
+        gamma: FlexTensor,
+        epsilon: f32,
+    ) -> [FlexTensor; 3] {
+        let [gradient, input, gamma] = [gradient, input, gamma].map(|t| t.to_contiguous());
+        let given = (numbers(&gradient), numbers(&input));
+        let found = norm_kernel::gradients(given.0, given.1, numbers(&gamma), epsilon);
+        let channels = [found.gamma.len()];
+        [
+            alike(found.input, &input),
+            tensor(found.gamma, channels),
+            tensor(found.beta, channels),
+        ]
+    }
 
     fn attention_gradients(
         gradient: FlexTensor,
-        query: FlexTensor,
-        key: FlexTensor,
-        value: FlexTensor,
+        qkv: [FlexTensor; 3],
         shares: FlexTensor,
         sizes: Sizes,
-    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+    ) -> [FlexTensor; 3] {
         let gradient = gradient.to_contiguous();
-        let qkv = [query, key, value].map(|t| t.to_contiguous());
+        let qkv = qkv.map(|t| t.to_contiguous());
         let slices = qkv.each_ref().map(numbers);
         let found = attention::gradients(sizes, numbers(&gradient), slices, numbers(&shares));
-        let [of_query, of_key, of_value] = found.map(|values| alike(values, &qkv[0]));
-        (of_query, of_key, of_value)
+        found.map(|values| alike(values, &qkv[0]))
     }
 }
 
-impl<B: TokenBackend, C: CheckpointStrategy> TokenBackend for Autodiff<B, C> {
+impl<B: TokenGradients, C: CheckpointStrategy> TokenBackend for Autodiff<B, C> {
     fn gelu_of(input: FloatTensor<Self>) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Gradient;
-        impl<B: TokenBackend> Backward<B, 1> for Gradient {
-            type State = FloatTensor<B>;
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                gradients: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                let [parent] = ops.parents;
-                let gradient = gradients.consume::<B>(&ops.node);
-                if let Some(node) = parent {
-                    let found = B::gelu_gradient(gradient, ops.state);
-                    gradients.register::<B>(node.id, found);
-                }
-            }
-        }
-        let preparation = Gradient
-            .prepare::<C>([input.node()])
-            .compute_bound()
-            .stateful();
-        let input = input.into_primitive();
-        match preparation {
-            OpsKind::Tracked(tracked) => tracked.finish(input.clone(), B::gelu_of(input)),
-            OpsKind::UnTracked(untracked) => untracked.finish(B::gelu_of(input)),
-        }
+        recorded::<B, C, _, _>(
+            [input],
+            |[input]| (B::gelu_of(input.clone()), input),
+            |gradient, input, _| [Some(B::gelu_gradient(gradient, input))],
+        )
     }
 
     fn norm_rows(
@@ -246,46 +220,16 @@ impl<B: TokenBackend, C: CheckpointStrategy> TokenBackend for Autodiff<B, C> {
         beta: FloatTensor<Self>,
         epsilon: f32,
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Gradient;
-        impl<B: TokenBackend> Backward<B, 3> for Gradient {
-            /// Input, scale, ε.
-            type State = (FloatTensor<B>, FloatTensor<B>, f32);
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 3>,
-                gradients: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                let gradient = gradients.consume::<B>(&ops.node);
-                let (input, gamma, epsilon) = ops.state;
-                let (a, b, c) = B::norm_rows_gradients(gradient, input, gamma, epsilon);
-                for (node, found) in ops.parents.into_iter().zip([a, b, c]) {
-                    if let Some(node) = node {
-                        gradients.register::<B>(node.id, found);
-                    }
-                }
-            }
-        }
-        let preparation = Gradient
-            .prepare::<C>([input.node(), gamma.node(), beta.node()])
-            .compute_bound()
-            .stateful();
-        let (input, gamma, beta) = (
-            input.into_primitive(),
-            gamma.into_primitive(),
-            beta.into_primitive(),
-        );
-        match preparation {
-            OpsKind::Tracked(tracked) => {
-                let state = (input.clone(), gamma.clone(), epsilon);
-                tracked.finish(state, B::norm_rows(input, gamma, beta, epsilon))
-            }
-            OpsKind::UnTracked(untracked) => {
-                untracked.finish(B::norm_rows(input, gamma, beta, epsilon))
-            }
-        }
+        recorded::<B, C, _, _>(
+            [input, gamma, beta],
+            |[input, gamma, beta]| {
+                let kept = (input.clone(), gamma.clone(), epsilon);
+                (B::norm_rows(input, gamma, beta, epsilon), kept)
+            },
+            |gradient, (input, gamma, epsilon), _| {
+                B::norm_rows_gradients(gradient, input, gamma, epsilon).map(Some)
+            },
+        )
     }
 
     fn attend_tokens(
@@ -294,80 +238,18 @@ impl<B: TokenBackend, C: CheckpointStrategy> TokenBackend for Autodiff<B, C> {
         value: FloatTensor<Self>,
         sizes: Sizes,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        #[derive(Debug)]
-        struct Gradient;
-        impl<B: TokenBackend> Backward<B, 3> for Gradient {
-            /// Queries, keys, values, shares.
-            type State = ([FloatTensor<B>; 4], Sizes);
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 3>,
-                gradients: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                let gradient = gradients.consume::<B>(&ops.node);
-                let ([query, key, value, shares], sizes) = ops.state;
-                let (a, b, c) = B::attention_gradients(gradient, query, key, value, shares, sizes);
-                for (node, found) in ops.parents.into_iter().zip([a, b, c]) {
-                    if let Some(node) = node {
-                        gradients.register::<B>(node.id, found);
-                    }
-                }
-            }
-        }
-        let preparation = Gradient
-            .prepare::<C>([query.node(), key.node(), value.node()])
-            .compute_bound()
-            .stateful();
-        let (query, key, value) = (
-            query.into_primitive(),
-            key.into_primitive(),
-            value.into_primitive(),
+        let (attended, shares) = recorded_with::<B, C, _, _, _>(
+            [query, key, value],
+            |qkv| {
+                let [query, key, value] = qkv.clone();
+                let (attended, shares) = B::attend_tokens(query, key, value, sizes);
+                (attended, (qkv, shares.clone(), sizes), shares)
+            },
+            |gradient, (qkv, shares, sizes), _| {
+                B::attention_gradients(gradient, qkv, shares, sizes).map(Some)
+            },
         );
-        let (attended, shares) = B::attend_tokens(query.clone(), key.clone(), value.clone(), sizes);
-        let attended = match preparation {
-            OpsKind::Tracked(tracked) => {
-                tracked.finish(([query, key, value, shares.clone()], sizes), attended)
-            }
-            OpsKind::UnTracked(untracked) => untracked.finish(attended),
-        };
         (attended, <Self as AutodiffBackend>::from_inner(shares))
-    }
-
-    // Gradients are of the first order only, so they are not differentiable themselves.
-
-    fn gelu_gradient(gradient: FloatTensor<Self>, input: FloatTensor<Self>) -> FloatTensor<Self> {
-        let found = B::gelu_gradient(gradient.into_primitive(), input.into_primitive());
-        <Self as AutodiffBackend>::from_inner(found)
-    }
-
-    fn norm_rows_gradients(
-        gradient: FloatTensor<Self>,
-        input: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (gradient, input) = (gradient.into_primitive(), input.into_primitive());
-        let (a, b, c) = B::norm_rows_gradients(gradient, input, gamma.into_primitive(), epsilon);
-        let [a, b, c] = [a, b, c].map(<Self as AutodiffBackend>::from_inner);
-        (a, b, c)
-    }
-
-    fn attention_gradients(
-        gradient: FloatTensor<Self>,
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        shares: FloatTensor<Self>,
-        sizes: Sizes,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (query, key) = (query.into_primitive(), key.into_primitive());
-        let (value, shares) = (value.into_primitive(), shares.into_primitive());
-        let gradient = gradient.into_primitive();
-        let (a, b, c) = B::attention_gradients(gradient, query, key, value, shares, sizes);
-        let [a, b, c] = [a, b, c].map(<Self as AutodiffBackend>::from_inner);
-        (a, b, c)
     }
 }
 
