@@ -82,8 +82,10 @@ pub struct MethodCard {
 
 /// The key of the name.
 pub(super) const KEY: &str = "train.method";
-/// Keys whose numbers may be others than those that a method sets: factors, depths and shares.
-const TUNED: [&str; 4] = [
+/// Keys whose numbers may be others than those that a method sets: factors, depths and shares. What is 0 stays 0: without it
+/// the method is another.
+const TUNED: [&str; 5] = [
+    "train.auxiliary",
     "train.penalty",
     "train.regime",
     "model.head",
@@ -145,7 +147,7 @@ impl Method {
     }
 }
 
-/// Whether two configs are alike but for numbers.
+/// Whether two configs are alike but for numbers, none of which is 0 in one of them alone.
 fn differ_in_numbers(one: &impl Serialize, other: &impl Serialize) -> Result<bool, Error> {
     let value = |error: toml::ser::Error| refusal("config", error.to_string());
     let one = toml::Value::try_from(one).map_err(value)?;
@@ -155,8 +157,12 @@ fn differ_in_numbers(one: &impl Serialize, other: &impl Serialize) -> Result<boo
 
 fn alike_but_for_numbers(one: &toml::Value, other: &toml::Value) -> bool {
     match (one, other) {
-        (toml::Value::Float(_), toml::Value::Float(_))
-        | (toml::Value::Integer(_), toml::Value::Integer(_)) => true,
+        (toml::Value::Float(one), toml::Value::Float(other)) => (*one == 0.0) == (*other == 0.0),
+        (toml::Value::Integer(one), toml::Value::Integer(other)) => (*one == 0) == (*other == 0),
+        (toml::Value::Array(one), toml::Value::Array(other)) => {
+            let mut pairs = one.iter().zip(other);
+            one.len() == other.len() && pairs.all(|(one, other)| alike_but_for_numbers(one, other))
+        }
         (toml::Value::Table(one), toml::Value::Table(other)) => {
             one.len() == other.len()
                 && one.iter().all(|(key, value)| {
@@ -223,6 +229,14 @@ mod tests {
             "train.penalty={ ocnn = { weight = 0.1 } }",
         ];
         assert!(images(RESNET, &tuned).is_ok());
+        let reconstructs = |factors| {
+            let change = format!("train.auxiliary.reconstruction={factors}");
+            images(RESNET, &["train.method=infopro", &change])
+        };
+        assert!(reconstructs("[2.0, 0.1]").is_ok());
+        // Without its decoders it is a local method with another name.
+        let said = reconstructs("[0.0, 0.0]").unwrap_err().to_string();
+        assert!(said.contains("`infopro` has train.auxiliary"), "{said}");
         assert!(images(RESNET, &["train.method=wings"]).is_err());
         assert!(images(RESNET, &["train.method=ocnn", "train.method=custom"]).is_ok());
     }

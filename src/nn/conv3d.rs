@@ -60,6 +60,11 @@ impl Conv3dShape {
         }
     }
 
+    /// Inputs that each output is a sum of.
+    pub fn fan_in(&self) -> usize {
+        self.in_channels * self.kernel.iter().product::<usize>()
+    }
+
     /// Side of the output along an axis for an input side; `None` where the kernel does not fit.
     pub fn output_side(&self, axis: usize, side: usize) -> Option<usize> {
         let padded = side + 2 * self.padding[axis];
@@ -102,6 +107,7 @@ impl Conv3d {
         rng: &mut ChaCha8Rng,
         device: &Device,
     ) -> Self {
+        let columns = shape.fan_in();
         let Conv3dShape {
             in_channels,
             out_channels,
@@ -109,7 +115,6 @@ impl Conv3d {
             stride,
             padding,
         } = shape;
-        let columns = in_channels * kernel.iter().product::<usize>();
         let matrix = InitialMatrix::gaussian(out_channels, columns, sd, rng);
         Self {
             weight: matrix.into_kernel(form, in_channels, device),
