@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gradients::BlockGradient;
 use crate::models::Block;
-use crate::models::parameters::NamedTensors;
+use crate::models::parameters::{Misfit, NamedTensors};
 use crate::nn::adam_op::adam_step;
 
 /// Names of the parameters that decay: W itself, Λ, and how filters are mixed.
@@ -103,31 +103,42 @@ impl Optimizer {
         (self.n_steps, tensors.collect())
     }
 
-    /// An optimizer that goes on from a state on `device`; `None` where the state is one of another method.
+    /// An optimizer that goes on from a state on `device`, for a block with the given parameters.
+    ///
+    /// # Errors
+    /// The first memory that is one of another method, of no parameter, or not as long as its parameter.
     pub fn resume(
         config: OptimizerConfig,
         n_steps: u64,
-        state: &NamedTensors,
+        (state, parameters): (&NamedTensors, &NamedTensors),
         device: &Device,
-    ) -> Option<Self> {
+    ) -> Result<Self, Misfit> {
         let kinds: &[&str] = match config.name {
             OptimizerName::AdamW => &["first.", "second."],
             OptimizerName::Sgd => &["velocity."],
         };
-        let names_of = |kind: &str| -> Vec<&str> {
-            let names = state.keys().filter_map(|key| key.strip_prefix(kind));
-            names.collect()
-        };
-        let n_known: usize = kinds.iter().map(|kind| names_of(kind).len()).sum();
-        let same = kinds
-            .windows(2)
-            .all(|pair| names_of(pair[0]) == names_of(pair[1]));
-        if n_known != state.len() || !same {
-            return None;
+        for (key, memory) in state {
+            let name = kinds.iter().find_map(|kind| key.strip_prefix(kind));
+            let parameter = name.and_then(|name| Some((name, parameters.get(name)?)));
+            let Some((name, parameter)) = parameter else {
+                return Err(Misfit::Unknown { name: key.clone() });
+            };
+            let expected = vec![parameter.num_elements()];
+            if memory.shape().to_vec() != expected || memory.as_slice::<f32>().is_err() {
+                return Err(Misfit::Shape {
+                    name: key.clone(),
+                    found: memory.shape().to_vec(),
+                    expected,
+                });
+            }
+            let mut wanted = kinds.iter().map(|kind| format!("{kind}{name}"));
+            if let Some(name) = wanted.find(|key| !state.contains_key(key)) {
+                return Err(Misfit::Missing { name });
+            }
         }
         let tensor = |data: &TensorData| Tensor::<1>::from_data(data.clone(), device);
         let memory = state.iter();
-        Some(Self {
+        Ok(Self {
             config,
             memory: memory
                 .map(|(name, data)| (name.clone(), tensor(data)))
@@ -401,12 +412,33 @@ mod tests {
         }
     }
 
+    /// Why a state with memories of one number for a parameter `a` of `n` numbers is refused.
+    fn refusal(name: OptimizerName, kinds: &[&str], n: usize) -> Option<String> {
+        let numbers = |n: usize| TensorData::new(vec![1.0_f32; n], [n]);
+        let memory = |kind: &&str| (format!("{kind}.a"), numbers(1));
+        let state: NamedTensors = kinds.iter().map(memory).collect();
+        let parameters = NamedTensors::from([("a".to_owned(), numbers(n))]);
+        let device = Device::flex();
+        let resumed = Optimizer::resume(config(name), 1, (&state, &parameters), &device);
+        resumed.err().map(|misfit| misfit.to_string())
+    }
+
     #[test]
     fn a_state_of_another_method_is_not_taken_for_ones_own() {
-        let state =
-            NamedTensors::from([("velocity.a".to_owned(), TensorData::new(vec![1.0_f32], [1]))]);
-        let resume = |name| Optimizer::resume(config(name), 1, &state, &Device::flex());
-        assert!(resume(OptimizerName::Sgd).is_some());
-        assert!(resume(OptimizerName::AdamW).is_none());
+        assert_eq!(refusal(OptimizerName::Sgd, &["velocity"], 1), None);
+        let said = refusal(OptimizerName::AdamW, &["velocity"], 1).unwrap();
+        assert!(said.contains("`velocity.a` is not part"), "{said}");
+        assert_eq!(refusal(OptimizerName::AdamW, &["first", "second"], 1), None);
+        let said = refusal(OptimizerName::AdamW, &["second"], 1).unwrap();
+        assert!(said.contains("`first.a`"), "{said}");
+    }
+
+    #[test]
+    fn a_memory_that_is_not_as_long_as_its_parameter_is_refused() {
+        let said = refusal(OptimizerName::AdamW, &["first", "second"], 3).unwrap();
+        assert!(
+            said.contains("`first.a` has shape [1], expected [3]"),
+            "{said}"
+        );
     }
 }

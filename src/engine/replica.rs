@@ -62,16 +62,14 @@ impl Replica {
     /// # Errors
     /// The first tensor that does not fit.
     pub(super) fn resume(self, state: BlockState, objective: &Objective) -> Result<Self, Misfit> {
-        let block = parameters::put(self.block, state.parameters)?;
         let config = objective.optimizer.clone();
-        let missing = |name: &str| Misfit::Missing { name: name.into() };
-        let optimizer =
-            Optimizer::resume(config, state.n_steps, &state.optimizer, &self.lane.device)
-                .ok_or_else(|| missing("a memory of the optimizer"))?;
+        let tensors = (&state.optimizer, &state.parameters);
+        let optimizer = Optimizer::resume(config, state.n_steps, tensors, &self.lane.device)?;
+        let block = parameters::put(self.block, state.parameters)?;
         let average = if self.average.is_some() {
-            let mean = state
-                .average
-                .ok_or_else(|| missing("the mean of the weights"))?;
+            let mean = state.average.ok_or_else(|| Misfit::Missing {
+                name: "the mean of the weights".into(),
+            })?;
             let mean = parameters::put(block.valid(), mean)?;
             Some(WeightAverage::new(objective.average, mean))
         } else {
