@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::cost::Cost;
 use super::figures::{
-    comma_separated, decimals, if_any, in_full, mean_and_sd, mean_of, megabytes, spread, thousands,
+    comma_separated, decimals, if_any, in_full, mean_and_sd, mean_of, megabytes, rounded, spread,
+    thousands,
 };
 use super::names::{blocks_of, method, order_of};
 use super::recipe::by_recipe;
@@ -16,7 +17,7 @@ use crate::config::train::TrainConfig;
 use crate::models::ParameterCounts;
 
 /// Columns of the comma-separated values.
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 19] = [
     "method",
     "blocks",
     "settings",
@@ -25,6 +26,7 @@ const COLUMNS: [&str; 18] = [
     "n_seeds",
     "by_seed",
     "validation_mae_years",
+    "validation_by_block",
     "baseline_mae_years",
     "epochs",
     "n_training",
@@ -46,6 +48,8 @@ pub struct Entry {
     pub mae_years: f64,
     /// The same on the scans that watched the training.
     pub validation_mae_years: Option<f64>,
+    /// The same of each block's head, after the last epoch.
+    pub validation_by_block: Vec<f64>,
     /// The same on the test scans of saying the mean training age for everybody.
     pub baseline_mae_years: Option<f64>,
     /// Scans that it learned from.
@@ -75,6 +79,8 @@ pub struct Row {
     pub sd: Option<f64>,
     /// Mean over seeds of the error on the validation scans, years.
     pub validation_mae_years: Option<f64>,
+    /// The same of each block's head, after the last epoch; empty where there is one head.
+    pub validation_by_block: Vec<f64>,
     /// Mean absolute error on the test scans of saying the mean training age for everybody, years.
     pub baseline_mae_years: Option<f64>,
     /// Passes over the training scans.
@@ -119,19 +125,21 @@ impl Table {
     /// As Markdown.
     pub fn to_markdown(&self) -> String {
         let mut text = String::from(
-            "| method | blocks | settings | test MAE, years (mean ± sd, seeds) | validation MAE | MAE of the mean age | epochs | scans (test) | a step, s | CPU s a step | memory, MB | parameters: stored | free | inference |\n\
-             |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+            "| method | blocks | settings | test MAE, years (mean ± sd, seeds) | by seed | validation MAE | by block | MAE of the mean age | epochs | scans (test) | a step, s | CPU s a step | memory, MB | parameters: stored | free | inference |\n\
+             |---|---|---|--:|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         );
         for row in &self.rows {
             let counts = row.parameters;
             let _written = writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} ({}) | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ({}) | {} | {} | {} | {} | {} | {} |",
                 row.method,
                 row.blocks,
                 row.settings,
                 spread(row.mean, row.sd, row.mae_years.len()),
+                rounded(&row.mae_years),
                 decimals(row.validation_mae_years, 2),
+                rounded(&row.validation_by_block),
                 decimals(row.baseline_mae_years, 2),
                 row.epochs,
                 thousands(row.n_training),
@@ -163,6 +171,7 @@ impl Table {
                 row.mae_years.len().to_string(),
                 in_full(&row.mae_years),
                 if_any(row.validation_mae_years),
+                in_full(&row.validation_by_block),
                 if_any(row.baseline_mae_years),
                 row.epochs.to_string(),
                 row.n_training.to_string(),
@@ -193,6 +202,7 @@ fn row(config: &TrainConfig, members: &[&Entry], settings: String) -> Row {
         mean,
         sd,
         validation_mae_years: mean_of_entries(|entry| entry.validation_mae_years),
+        validation_by_block: by_block(members),
         baseline_mae_years: mean_of_entries(|entry| entry.baseline_mae_years),
         epochs: config.train.epochs,
         n_training: first.map_or(0, |entry| entry.n_training),
@@ -200,6 +210,15 @@ fn row(config: &TrainConfig, members: &[&Entry], settings: String) -> Row {
         cost: Cost::of_runs(&members.iter().map(|entry| entry.cost).collect::<Vec<_>>()),
         parameters: first.map(|entry| entry.parameters).unwrap_or_default(),
     }
+}
+
+/// Mean over runs of the validation error of each block's head, where there are several.
+fn by_block(members: &[&Entry]) -> Vec<f64> {
+    let of = |entry: &&Entry| entry.validation_by_block.len();
+    let n_heads = members.iter().map(of).min().unwrap_or(0);
+    let heads = (0..n_heads).filter(|_| n_heads > 1);
+    let errors_of = |head: usize| members.iter().map(move |e| e.validation_by_block[head]);
+    heads.filter_map(|head| mean_of(errors_of(head))).collect()
 }
 
 #[cfg(test)]
@@ -213,6 +232,7 @@ mod tests {
             config: TrainConfig::parse(BRAIN_CNN_SMALL, "small.toml".as_ref(), &changes).unwrap(),
             mae_years,
             validation_mae_years: Some(mae_years - 1.0),
+            validation_by_block: vec![mae_years + 1.0, mae_years - 1.0],
             baseline_mae_years: Some(15.0),
             n_training: 1234,
             n_test: 56,
@@ -245,13 +265,13 @@ mod tests {
         assert_eq!(bp.sd, Some(2.0_f64.sqrt()));
         assert_eq!(bp.validation_mae_years, Some(6.0));
         let text = table.to_markdown();
-        let cells = "| 7.00 ± 1.41 (2) | 6.00 | 15.00 | 30 | 1,234 (56) | – | 0.700 | 500 | 80,000 | 70,000 | 70,000 |";
+        let cells = "| 7.00 ± 1.41 (2) | 6.00 8.00 | 6.00 | 8.00 6.00 | 15.00 | 30 | 1,234 (56) | – | 0.700 | 500 | 80,000 | 70,000 | 70,000 |";
         assert!(text.contains(cells), "{text}");
         let csv = table.to_csv().unwrap();
         let fields: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
         assert_eq!(fields[..2], [COLUMNS.len(); 2], "{csv}");
         assert!(
-            csv.contains(",7,1.4142135623730951,2,6 8,6,15,30,1234,56,,0.7"),
+            csv.contains(",7,1.4142135623730951,2,6 8,6,8 6,15,30,1234,56,,0.7"),
             "{csv}"
         );
     }

@@ -60,6 +60,12 @@ pub(crate) fn thousands(n: usize) -> String {
     text
 }
 
+/// Some numbers to hundredths, with spaces between.
+pub(crate) fn rounded(values: &[f64]) -> String {
+    let texts: Vec<String> = values.iter().map(|value| format!("{value:.2}")).collect();
+    texts.join(" ")
+}
+
 /// All digits of a number, nothing where there is none.
 pub(crate) fn if_any(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()

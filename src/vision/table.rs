@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(table.rows[0].sd, None);
         let text = table.to_markdown();
         assert!(
-            text.contains("31.00 ± 1.41 (2)") && text.contains("1,234,567"),
+            text.contains("| 31.00 ± 1.41 (2) | 30.00 32.00 |") && text.contains("1,234,567"),
             "{text}"
         );
     }

@@ -14,6 +14,7 @@ use crate::Error;
 use crate::config::project::Project;
 use crate::config::train::TrainConfig;
 use crate::engine::device::DeviceName;
+use crate::engine::event::Event;
 use crate::engine::seed::Seed;
 use crate::model_file::Model;
 use crate::report::LeftOut;
@@ -116,16 +117,27 @@ fn entry(run: &RunDir) -> anyhow::Result<Entry> {
     let evaluation = read_evaluation(&run.evaluation())?;
     let description = Model::load(&run.model(), &Device::flex())?.description;
     let training = description.facts.training;
+    let events = events(run)?;
     Ok(Entry {
         config: read_config(run)?,
         mae_years: mae_years(run)?,
         validation_mae_years: training.validation_mae_years,
+        validation_by_block: last_validation(&events),
         baseline_mae_years: evaluation.baseline_mae,
         n_training: training.n_training,
         n_test: evaluation.n,
         parameters: description.parameters,
-        cost: Cost::of(&events(run)?),
+        cost: Cost::of(&events),
     })
+}
+
+/// Error of each block's head after the last epoch.
+fn last_validation(events: &[Event]) -> Vec<f64> {
+    let of_event = |event: &Event| match event {
+        Event::Validation { mae_years, .. } => Some(mae_years.clone()),
+        _ => None,
+    };
+    events.iter().rev().find_map(of_event).unwrap_or_default()
 }
 
 /// On the test scans.

@@ -8,7 +8,7 @@ use super::super::published::{NETWORKS, ROWS};
 use super::Table;
 use crate::Error;
 use crate::study::figures::{
-    comma_separated, decimals, if_any, in_full, megabytes, spread, thousands,
+    comma_separated, decimals, if_any, in_full, megabytes, rounded, spread, thousands,
 };
 
 /// Columns of the comma-separated values.
@@ -41,21 +41,22 @@ impl Table {
     /// As Markdown: our runs, then the paper's rows of the same data sets.
     pub fn to_markdown(&self) -> String {
         let mut text = String::from(
-            "| data | network | method | blocks | settings | error, % (mean ± sd, seeds) | by block, % | together, % | epochs | images (test) | a step, s | CPU s a step | memory, MB | speed-up over BP | parameters: stored | free | inference | published, % |\n\
-             |---|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+            "| data | network | method | blocks | settings | error, % (mean ± sd, seeds) | by seed | by block, % | together, % | epochs | images (test) | a step, s | CPU s a step | memory, MB | speed-up over BP | parameters: stored | free | inference | published, % |\n\
+             |---|---|---|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         );
         for row in &self.rows {
             let counts = row.parameters;
             let _written = writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ({}) | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ({}) | {} | {} | {} | {} | {} | {} | {} | {} |",
                 row.dataset.title(),
                 row.network,
                 row.method,
                 row.blocks,
                 row.settings,
                 spread(row.mean, row.sd, row.error_percent.len()),
-                numbers(&row.by_block),
+                rounded(&row.error_percent),
+                rounded(&row.by_block),
                 decimals(row.together, 2),
                 row.epochs,
                 thousands(row.n_training),
@@ -152,9 +153,4 @@ impl Table {
         });
         comma_separated(&COLUMNS, ours.chain(published))
     }
-}
-
-fn numbers(values: &[f64]) -> String {
-    let texts: Vec<String> = values.iter().map(|value| format!("{value:.2}")).collect();
-    texts.join(" ")
 }
