@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use filters::FilterWeight;
 
+/// Departure, as [`Weight::orthogonality_error`] has it, above which a basis is none any more.
+pub const ORTHONORMAL_WITHIN: f64 = 0.1;
+
 /// How the weights of a layer are stored and trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -218,7 +221,8 @@ impl Weight {
         }
     }
 
-    /// The larger of ‖QᵀQ − I‖/√r and ‖PᵀP − I‖/√r; `None` for dense weights. Above 0.1 a basis is no longer orthonormal.
+    /// The larger of ‖QᵀQ − I‖/√r and ‖PᵀP − I‖/√r; `None` for dense weights. Above [`ORTHONORMAL_WITHIN`] a
+    /// basis is no longer orthonormal.
     pub fn orthogonality_error(&self) -> Option<f64> {
         match self {
             Self::Dense(_) | Self::Filters(_) => None,

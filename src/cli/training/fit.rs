@@ -13,6 +13,7 @@ use crate::engine::executor::{Executor as _, Pipelined};
 use crate::engine::objective::Objective;
 use crate::engine::trainer::{Outcome, Training, workers};
 use crate::models::{Block, Network};
+use crate::nn::weight::ORTHONORMAL_WITHIN;
 use crate::process;
 use crate::run::dir::RunDir;
 use crate::run::metrics_log::MetricsLog;
@@ -111,13 +112,32 @@ pub(in crate::cli) fn fit<L>(fit: Fit<'_, L>) -> anyhow::Result<Vec<Block>> {
         watch: Watch::start(watched, &context.printer),
     };
     match loop_.run(Box::new(executor), n_blocks, start, &mut sink)? {
-        Outcome::Finished(blocks) => Ok(blocks),
+        Outcome::Finished(blocks) => {
+            let errors = blocks.iter().flat_map(Block::orthogonality_errors);
+            if let Some(said) = lost_bases(&errors.collect::<Vec<_>>()) {
+                context.printer.warning(&said);
+            }
+            Ok(blocks)
+        }
         Outcome::Stopped { step } => Err(Error::Stopped {
             step,
             run: run.path().to_path_buf(),
         }
         .into()),
     }
+}
+
+/// What is to be said of layers whose bases depart from orthonormality by `errors`; nothing where all are bases.
+fn lost_bases(errors: &[f64]) -> Option<String> {
+    let largest = errors.iter().copied().fold(0.0, f64::max);
+    let n_lost = errors.iter().filter(|e| **e > ORTHONORMAL_WITHIN).count();
+    (n_lost > 0).then(|| {
+        format!(
+            "the bases of {n_lost} of {} layers are no longer orthonormal ({largest:.2} off at most, {ORTHONORMAL_WITHIN} is near enough): \
+             train.orthogonality.mode=retract keeps them, and so may a lower learning rate or a larger train.orthogonality.weight",
+            errors.len()
+        )
+    })
 }
 
 /// Events into the log, and onto the screen.
@@ -130,5 +150,19 @@ impl EventSink for RunSink {
     fn emit(&mut self, event: &Event) -> std::io::Result<()> {
         self.watch.note(event);
         self.log.emit(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_whose_bases_are_none_any_more_are_counted_and_others_not_mentioned() {
+        assert_eq!(lost_bases(&[]), None);
+        assert_eq!(lost_bases(&[0.0, 0.1]), None);
+        let said = lost_bases(&[0.05, 0.11, 0.456]).unwrap();
+        assert!(said.contains("2 of 3 layers"), "{said}");
+        assert!(said.contains("(0.46 off at most"), "{said}");
     }
 }
