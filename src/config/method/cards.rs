@@ -216,7 +216,7 @@ pub const METHODS: [MethodCard; 20] = [
             "train.auxiliary={ similarity = 0.0, weight = 1.0, reconstruction = [5.0, 0.5], contrast = 0.0 }",
             "train.penalty=none",
         ],
-        differs: "decoders convolve before they enlarge, and are judged by squared errors of the normalized input, of 32 voxels a side at most",
+        differs: "decoders convolve before they enlarge, and are judged by squared errors of the normalized input, of 32 voxels a side at most, scaled to the published cross-entropy",
     },
     MethodCard {
         method: Method::InfoproContrast,
