@@ -44,14 +44,8 @@ pub fn measure_prediction(
     template: &Template,
     folder: &Path,
 ) -> Result<Vec<PredictBench>, Error> {
-    let load = |lane: Lane| {
-        AgePredictor::load(
-            &[model.to_path_buf()],
-            template,
-            lane,
-            PredictSettings::default(),
-        )
-    };
+    let load =
+        |lane: Lane| AgePredictor::load(&[model.to_path_buf()], lane, PredictSettings::default());
     let never = AtomicBool::new(false);
     let cache = |name: &str| {
         Cache::open(&folder.join(name)).map_err(|error| Error::Data(error.to_string()))

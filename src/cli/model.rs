@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use brainage_pipelines::template::template;
 use burn::tensor::Device;
 
 use crate::engine::device::{DeviceName, open_one};
@@ -163,7 +162,7 @@ fn verify(path: &Path, context: &Context) -> anyhow::Result<ExitStatus> {
     let settings = PredictSettings::default();
     let paths = [path.to_path_buf()];
     // Recipe, template, grid, training.
-    let predictor = AgePredictor::load(&paths, template()?, lane, settings)?;
+    let predictor = AgePredictor::load(&paths, lane, settings)?;
     let Some(model) = predictor.models().first() else {
         return Err(CliError::failed("no model", "name a model file").into());
     };

@@ -97,7 +97,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         test_time_augmentation: args.tta,
         coverage: args.coverage,
     };
-    let predictor = AgePredictor::load(&args.model, template, open_one(args.device)?, settings)?;
+    let predictor = AgePredictor::load(&args.model, open_one(args.device)?, settings)?;
     tell_of_interval(&predictor, args, context)?;
     let ages = args.ages.as_deref().map(AgeTable::read).transpose()?;
     let cache = context.cache(args.cache.as_deref())?;

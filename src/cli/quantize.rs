@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use brainage_cohorts::{CohortIndex, Split};
 use brainage_pipelines::recipe::Recipe;
-use brainage_pipelines::template::template;
 use burn::tensor::Tensor;
 use rand::seq::SliceRandom as _;
 
@@ -91,7 +90,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
 
     let settings = PredictSettings::default();
     let device = open_one(args.device)?;
-    let mut predictor = AgePredictor::load(&[run.model()], template()?, device, settings)?;
+    let mut predictor = AgePredictor::load(&[run.model()], device, settings)?;
     let ages = AgeTable::read(&run.index())?;
     let mut judge = |network: Network| -> Result<(f64, usize), Error> {
         predictor.replace_network(network);

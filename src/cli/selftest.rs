@@ -85,7 +85,6 @@ impl SelfTest {
         write_scan_folder(&heads, &params, &never, &|_| ())?;
         let predictor = AgePredictor::load(
             &[model.to_path_buf()],
-            template()?,
             open_one(DeviceName::Cpu)?,
             PredictSettings::default(),
         )?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use brainage_pipelines::batch::{ScanOutcome, ScanReport};
 use brainage_pipelines::cache::CacheEntry;
 use brainage_pipelines::recipe::Recipe;
-use brainage_pipelines::template::Template;
+use brainage_pipelines::template::template_hash;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::Error;
@@ -81,15 +81,10 @@ impl AgePredictor {
     /// # Errors
     /// [`Error::Model`] where a file is not whole, asks for another recipe or template than this program has, or for
     /// another recipe or number of blocks than the first one.
-    pub fn load(
-        paths: &[PathBuf],
-        template: &Template,
-        lane: Lane,
-        settings: PredictSettings,
-    ) -> Result<Self, Error> {
+    pub fn load(paths: &[PathBuf], lane: Lane, settings: PredictSettings) -> Result<Self, Error> {
         let mut members: Vec<(Model, Recipe)> = Vec::with_capacity(paths.len());
         for path in paths {
-            let member = member(path, template, &lane)?;
+            let member = member(path, &lane)?;
             if let Some((first, _)) = members.first() {
                 fits_ensemble(path, &member.0, first)?;
             }
@@ -337,7 +332,7 @@ fn refuse(path: &Path, message: String) -> Error {
 }
 
 /// A model whose recipe and template are those of this program.
-fn member(path: &Path, template: &Template, lane: &Lane) -> Result<(Model, Recipe), Error> {
+fn member(path: &Path, lane: &Lane) -> Result<(Model, Recipe), Error> {
     let model = Model::load(path, &lane.device)?;
     let facts = &model.description.facts;
     let recipe = Recipe::parse(&facts.recipe, &path.display().to_string())
@@ -345,7 +340,7 @@ fn member(path: &Path, template: &Template, lane: &Lane) -> Result<(Model, Recip
     if recipe.hash().to_hex().as_str() != facts.recipe_hash {
         return Err(refuse(path, "recipe and its hash differ".into()));
     }
-    if template.hash.to_hex().as_str() != facts.template_hash {
+    if template_hash().to_hex().as_str() != facts.template_hash {
         let message = "trained with another template than this program has";
         return Err(refuse(path, message.into()));
     }

@@ -32,12 +32,7 @@ struct ViewPredictor {
 pub fn view_predictor(model: &Path, cache: &Path) -> Result<(Arc<dyn Predictor>, Recipe), Error> {
     let data = |error: brainage_pipelines::Error| Error::Data(error.to_string());
     let lane = open_one(DeviceName::Cpu)?;
-    let predictor = AgePredictor::load(
-        &[model.to_path_buf()],
-        template().map_err(data)?,
-        lane,
-        PredictSettings::default(),
-    )?;
+    let predictor = AgePredictor::load(&[model.to_path_buf()], lane, PredictSettings::default())?;
     let recipe = predictor.recipe.clone();
     let cache = Cache::open(cache).map_err(data)?;
     Ok((Arc::new(ViewPredictor { predictor, cache }), recipe))

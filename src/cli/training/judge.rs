@@ -4,7 +4,6 @@ use brainage_cohorts::{CohortIndex, IndexRow, Split};
 use brainage_pipelines::atomic::write_atomically;
 use brainage_pipelines::batch::ScanReport;
 use brainage_pipelines::qc::QcVerdict;
-use brainage_pipelines::template::template;
 
 use crate::data::batch::AgeScaling;
 use crate::engine::device::{DeviceName, open_one};
@@ -72,7 +71,6 @@ fn predictor(request: &Request<'_>) -> anyhow::Result<AgePredictor> {
     let device = open_one(DeviceName::Cpu)?;
     Ok(AgePredictor::load(
         &[request.run.model()],
-        template()?,
         device,
         PredictSettings::default(),
     )?)
