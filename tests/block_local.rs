@@ -92,8 +92,12 @@ fn deep_supervision_whose_inner_heads_weigh_nothing_is_backprop() {
 }
 
 #[test]
-fn every_block_learns_and_its_bases_stay_orthonormal() {
-    let config = config(&["train.epochs=12", "train.optimizer.learning_rate=1e-3"]);
+fn every_block_learns_and_the_penalty_keeps_its_bases_orthonormal() {
+    let config = config(&[
+        "train.epochs=12",
+        "train.optimizer.learning_rate=1e-3",
+        "train.orthogonality.mode=penalty",
+    ]);
     let events = train_whole(&config, How::Pipelined(2)).events;
     let epochs: Vec<(&Vec<f64>, &Vec<Vec<f64>>)> = events
         .iter()

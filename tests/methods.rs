@@ -4,6 +4,7 @@ mod classifiers;
 mod phantoms;
 
 use brainage::config::method::{METHODS, Method};
+use brainage::engine::event::Event;
 use classifiers::{
     check_same_bits, check_same_bits_of_executors, config, last_error_percent, train, write_cifar10,
 };
@@ -35,6 +36,29 @@ fn every_method_learns_far_better_than_chance() {
     };
     let is_learned = |(method, error): &(Method, f64)| *error < most(*method);
     assert!(errors.iter().all(is_learned), "{errors:?}");
+}
+
+/// Volumes of 16 voxels a side, through a network with dropout, the last batch smaller than the others.
+#[test]
+fn every_method_trains_on_ages_and_says_finite_errors() {
+    for card in &METHODS {
+        let method = format!("train.method={}", card.method.name());
+        let soft = "train.loss={ soft-labels = { bin_years = 5.0, sd_years = 5.0 } }";
+        let config = phantoms::config(&[&method, soft, "train.epochs=1"]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let trained = phantoms::train(&config, How::Sequential, folder.path(), None);
+        let errors: Vec<f64> = trained
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Validation { mae_years, .. } => Some(mae_years.clone()),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let are_numbers = errors.iter().all(|error| error.is_finite());
+        assert!(are_numbers && !errors.is_empty(), "{method}: {errors:?}");
+    }
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(super) fn lesson(
         goodness.written(features.clone(), &right),
         goodness.written(features, &wrong),
     ];
+    pass.repeat_members(2);
     let of_units = block.goodness_apart(Tensor::cat(both, 0), pass);
     let losses = of_units.into_iter().map(|of_unit| {
         let of_right = of_unit.clone().slice_dim(0, 0..n_members);
@@ -151,8 +152,15 @@ mod tests {
             samples: &[7, 8],
             truths: &truths,
         };
-        let pass = || Pass::Training(TrainingPass::new(objective.seed, 0, [7, 8, 7, 8].into()));
-        let lesson = lesson((&block, &objective), &taught, features.clone(), &mut pass()).unwrap();
+        let pass = |of: &[u64]| Pass::Training(TrainingPass::new(objective.seed, 0, of.into()));
+        let mut members = pass(&[7, 8]);
+        let lesson = lesson(
+            (&block, &objective),
+            &taught,
+            features.clone(),
+            &mut members,
+        )
+        .unwrap();
 
         let goodness = block.goodness().unwrap();
         let (right, wrong) = labels(&objective, &taught);
@@ -160,7 +168,7 @@ mod tests {
             goodness.written(features.clone(), &right),
             goodness.written(features, &wrong),
         ];
-        let of_units = block.goodness_apart(Tensor::cat(both, 0), &mut pass());
+        let of_units = block.goodness_apart(Tensor::cat(both, 0), &mut pass(&[7, 8, 7, 8]));
         let softplus = |v: f64| v.exp().ln_1p();
         let by_hand = of_units.iter().map(|g| {
             let g: Vec<f32> = g.clone().into_data().try_into_vec().unwrap();

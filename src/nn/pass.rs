@@ -67,6 +67,13 @@ impl Pass {
         }
     }
 
+    /// From here on the batch holds its members `n` times, all of them and then all again; copies of a member drop the same.
+    pub fn repeat_members(&mut self, n: usize) {
+        if let Self::Training(training) = self {
+            training.samples = training.samples.repeat(n).into();
+        }
+    }
+
     /// Ends the pass, after its backward part too: the statistics met on the way, in the order of the layers; none for
     /// inference.
     pub fn into_statistics(self) -> Vec<BatchStatistics> {
