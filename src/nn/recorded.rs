@@ -9,6 +9,9 @@ use burn::backend::autodiff::{
 };
 use burn::backend::{Autodiff, AutodiffBackend, Backend, tensor::FloatTensor};
 
+/// A tensor in the graph; the same type for all strategies of checkpointing.
+type Recorded<B> = FloatTensor<Autodiff<B>>;
+
 /// The gradients of N inputs, from that of the output, what was kept, and which of them are asked for: only those are looked
 /// at. They are of the first order, and not differentiable themselves.
 pub(super) type GradientsOf<B, S, const N: usize> =
@@ -17,10 +20,10 @@ pub(super) type GradientsOf<B, S, const N: usize> =
 /// What `values` makes of the inputs, recorded where an input asks for a gradient; the second thing that it gives is kept
 /// until then.
 pub(super) fn recorded<B, C, S, const N: usize>(
-    inputs: [FloatTensor<Autodiff<B, C>>; N],
+    inputs: [Recorded<B>; N],
     values: impl FnOnce([FloatTensor<B>; N]) -> (FloatTensor<B>, S),
     gradients: GradientsOf<B, S, N>,
-) -> FloatTensor<Autodiff<B, C>>
+) -> Recorded<B>
 where
     B: Backend,
     C: CheckpointStrategy,
@@ -35,21 +38,21 @@ where
 
 /// The same, and the third thing that `values` gives.
 pub(super) fn recorded_with<B, C, S, T, const N: usize>(
-    inputs: [FloatTensor<Autodiff<B, C>>; N],
+    inputs: [Recorded<B>; N],
     values: impl FnOnce([FloatTensor<B>; N]) -> (FloatTensor<B>, S, T),
     gradients: GradientsOf<B, S, N>,
-) -> (FloatTensor<Autodiff<B, C>>, T)
+) -> (Recorded<B>, T)
 where
     B: Backend,
     C: CheckpointStrategy,
     S: Clone + Send + Debug + 'static,
 {
-    let nodes = inputs.each_ref().map(|input| input.node());
+    let nodes = inputs.each_ref().map(Recorded::<B>::node);
     let preparation = Operation { gradients }
         .prepare::<C>(nodes)
         .compute_bound()
         .stateful();
-    let (values, kept, rest) = values(inputs.map(|input| input.into_primitive()));
+    let (values, kept, rest) = values(inputs.map(Recorded::<B>::into_primitive));
     let values = match preparation {
         OpsKind::Tracked(tracked) => tracked.finish(kept, values),
         OpsKind::UnTracked(untracked) => untracked.finish(values),
@@ -59,14 +62,10 @@ where
 
 /// The same, with mean and variance, through which nothing is derived.
 pub(super) fn with_statistics<B, C, S, const N: usize>(
-    inputs: [FloatTensor<Autodiff<B, C>>; N],
+    inputs: [Recorded<B>; N],
     values: impl FnOnce([FloatTensor<B>; N]) -> (FloatTensor<B>, S, [FloatTensor<B>; 2]),
     gradients: GradientsOf<B, S, N>,
-) -> (
-    FloatTensor<Autodiff<B, C>>,
-    FloatTensor<Autodiff<B, C>>,
-    FloatTensor<Autodiff<B, C>>,
-)
+) -> (Recorded<B>, Recorded<B>, Recorded<B>)
 where
     B: Backend,
     C: CheckpointStrategy,
